@@ -21,6 +21,7 @@ import soxr
 
 SAMPLING_RATE = 24_000  # Hz, what MERT hears
 BLOCK_SECONDS = 1.0  # decoded at once: bounds the memory, and what is lost where a file breaks off
+PREROLL_SECONDS = 0.5  # decoded and dropped after a seek
 URL_TIMEOUT = 30.0  # seconds without an answer
 
 AudioSource = str | os.PathLike | bytes
@@ -88,11 +89,18 @@ def audio_duration(source: AudioSource) -> float:
         return reader.duration
 
 
+class _SequentialSoundFile(soundfile.SoundFile):
+    """Reads on: soundfile seeks after each read of a seekable file, which garbles mp3 from block to block."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 class _SoundFileReader:
     """One open file or byte string, decoded by libsndfile."""
 
     def __init__(self, source: str | bytes, name: str):
-        self._file = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+        self._file = _SequentialSoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
         self.name = name
         self.sampling_rate = self._file.samplerate
         self.duration = self._file.frames / self._file.samplerate
@@ -110,7 +118,10 @@ class _SoundFileReader:
         block_frames = round(BLOCK_SECONDS * self.sampling_rate)
         try:
             if first:
-                self._file.seek(first)
+                # An mp3 decoder is right again a few frames after a seek: land earlier and throw those away.
+                preroll = min(first, round(PREROLL_SECONDS * self.sampling_rate))
+                self._file.seek(first - preroll)
+                self._file.read(preroll, dtype="float32")
             while left > 0:
                 block = self._file.read(min(block_frames, left), dtype="float32", always_2d=True)
                 if not len(block):
