@@ -30,7 +30,7 @@ TEMPI = tuple(TEMPO_BPM)
 TEXTURES = ("solo", "duo", "ensemble", "band")
 REGISTERS = ("low", "middle", "high")
 LOUDNESSES = ("soft", "loud")
-STYLES = ("medieval", "baroque", "classical", "romantic", "ragtime", "folk")
+STYLES = ("medieval", "baroque", "classical", "folk")
 
 # Closed kinds: attribute of `ClipTruth` -> its values. `drums` is a yes/no matter and stands apart.
 CLOSED_KINDS = {
@@ -48,10 +48,10 @@ CLOSED_KINDS = {
 class ClipTruth:
     """Truth of one clip.
 
-    `instrument` plays the lead; `accompaniment` is the second instrument of a duo, else None; `instruments` are all that
-    sound, lead first, with "bass" and "drums" in a band. `texture`: solo is one player, duo two different instruments,
-    ensemble several players of the lead's kind, band the lead with bass and drums. `register` is the lead's mean
-    pitch: low under MIDI 55, high from 72. `bpm` counts the beats that `tempo` names.
+    `instrument` plays the lead; `accompaniment` is the second instrument of a duo, else None; `instruments` are all
+    that sound, lead first, with "bass" and "drums" in a band. `texture`: solo is one player, duo two different
+    instruments, ensemble several players of the lead's kind, band the lead with bass and drums. `register` is the
+    lead's mean pitch: low under MIDI 55, high from 72. `bpm` counts the beats that `tempo` names.
     """
 
     id: str
