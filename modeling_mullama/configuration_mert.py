@@ -3,17 +3,17 @@
 from typing import Any
 
 import transformers
-from huggingface_hub.dataclasses import strict
 from packaging.version import Version
-from transformers import HubertConfig
 
-OLDEST_TRANSFORMERS = "5.4.0"
-TOO_NEW_TRANSFORMERS = "6.0.0"
-if not Version(OLDEST_TRANSFORMERS) <= Version(transformers.__version__) < Version(TOO_NEW_TRANSFORMERS):
+# Tested on 5.4.0 to 5.23.0. Checked before anything that an older version lacks is imported.
+if not Version("5.4.0") <= Version(transformers.__version__) < Version("6.0.0"):
     raise ImportError(
-        f"MU-LLaMA needs transformers >={OLDEST_TRANSFORMERS},<{TOO_NEW_TRANSFORMERS}, and {transformers.__version__} "
-        f'is installed: pip install "transformers>={OLDEST_TRANSFORMERS},<{TOO_NEW_TRANSFORMERS}".'
+        f"MU-LLaMA needs transformers>=5.4.0,<6, but {transformers.__version__} is installed: "
+        'run `pip install "transformers>=5.4.0,<6"`.'
     )
+
+from huggingface_hub.dataclasses import strict  # noqa: E402
+from transformers import HubertConfig  # noqa: E402
 
 
 @strict

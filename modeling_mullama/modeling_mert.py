@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
-from transformers.integrations.fsdp import is_fsdp_managed_module
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.hubert.modeling_hubert import HubertModel
@@ -111,7 +109,7 @@ class MertModel(HubertModel):
     def _masked_group_norm_layer(
         self, layer: nn.Module, hidden_states: torch.Tensor, sample_lengths: torch.Tensor
     ) -> torch.Tensor:
-        """HuBERT's first convolution, whose GroupNorm runs over all of time, with padding left out of its statistics."""
+        """HuBERT's first convolution, whose GroupNorm runs over all of time, without the padding."""
         hidden_states = layer.conv(hidden_states)  # (batch, channels, frames)
         lengths = ((sample_lengths - self.config.conv_kernel[0]) // self.config.conv_stride[0] + 1).clamp(min=1)
         mask = torch.arange(hidden_states.shape[-1], device=hidden_states.device) < lengths[:, None]
@@ -156,10 +154,12 @@ class MertModel(HubertModel):
             ]
         layer_means = [mean_over_time(hidden_states)]
         all_hidden_states = (hidden_states,) if output_hidden_states else None
-        every_layer_runs = is_deepspeed_zero3_enabled() or is_fsdp_managed_module(encoder)
+        # Processes that share the layers' weights have to call the same ones: layer-drop is for one process.
+        layerdrop = self.config.layerdrop if self.training else 0.0
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            layerdrop = 0.0
         for index, layer in enumerate(encoder.layers):
-            dropped = self.training and self.config.layerdrop > 0 and torch.rand(()) < self.config.layerdrop
-            if every_layer_runs or not dropped:
+            if layerdrop == 0 or torch.rand(()) >= layerdrop:
                 hidden_states = layer(hidden_states, attention_mask=attention_mask)
                 # Until transformers 5.6 a layer returned a tuple.
                 if isinstance(hidden_states, tuple):
