@@ -414,8 +414,8 @@ def sample_pair(
     """Draw a question about a clip and its true answer.
 
     `kind` and `topic` fix what is asked (topics: `YES_NO_TOPICS`, `DESCRIBE_FORMS`, `UNKNOWABLE_TOPICS`); otherwise
-    they are drawn, kinds by `KIND_WEIGHTS`. The same state of `rng` gives the same pair. Raises ValueError for an unknown
-    split or kind.
+    they are drawn, kinds by `KIND_WEIGHTS`. The same state of `rng` gives the same pair. Raises ValueError for an
+    unknown split or kind.
     """
     if split not in SPLITS:
         raise ValueError(f"no split {split!r}: choose from {SPLITS}")
