@@ -1,0 +1,49 @@
+# make demo    install what asking needs, and ask two clips one question each
+# make test    install everything, and run every test
+# make lint    ruff, check and format
+# make tiny    train the embedded model again from nothing
+# make clean   remove what these made
+
+PYTHON ?= python3
+# What `make test` installs; with FFmpeg on the machine, EXTRAS=dev,codec also tests m4a and video.
+EXTRAS ?= dev
+PY := .venv/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+CLIPS := spaces_app/examples
+
+.PHONY: demo test lint tiny clean
+.DELETE_ON_ERROR:
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "mullama needs Python 3.10 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml constraints.txt | $(PY)
+	$(PIP) --editable .
+	@touch $@
+
+.venv/installed-$(EXTRAS): .venv/installed
+	$(PIP) --editable '.[$(EXTRAS)]'
+	$(PIP) --no-deps tinysoundfont
+	@touch $@
+
+demo: .venv/installed
+	@for clip in $(CLIPS)/*.ogg; do \
+		echo; echo "$$clip"; \
+		question='Which instruments play?'; echo "Q: $$question"; \
+		printf 'A: '; .venv/bin/mullama ask "$$clip" "$$question" || exit 1; \
+	done
+
+test: .venv/installed-$(EXTRAS)
+	$(PY) -m pytest
+
+lint: .venv/installed-$(EXTRAS)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+tiny: .venv/installed-$(EXTRAS)
+	$(PY) -m mullama.training.tiny
+
+clean:
+	rm -rf .venv build *.egg-info
