@@ -89,6 +89,22 @@ def audio_duration(source: AudioSource) -> float:
         return reader.duration
 
 
+def finite_samples(samples: np.ndarray, name: str) -> np.ndarray:
+    """
+    The samples with NaN and infinities taken as 0, and a warning that names their source.
+
+    Raises:
+        AudioError: none is finite.
+    """
+    finite = np.isfinite(samples)
+    if finite.all():
+        return samples
+    if not finite.any():
+        raise AudioError(f"{name}: every sample is NaN or infinite, there is nothing to hear")
+    warnings.warn(f"{name}: {finite.size - int(finite.sum())} NaN or infinite samples taken as 0", stacklevel=2)
+    return np.where(finite, samples, np.float32(0))
+
+
 class _SequentialSoundFile(soundfile.SoundFile):
     """Reads on: soundfile seeks after each read of a seekable file, which garbles mp3 from block to block."""
 
@@ -136,10 +152,18 @@ class _SoundFileReader:
 class _TorchCodecReader:
     """One open file or byte string, decoded by FFmpeg through torchcodec."""
 
-    def __init__(self, source: str | bytes, name: str):
-        from torchcodec.decoders import AudioDecoder
-
-        self._decoder = AudioDecoder(source)
+    def __init__(self, source: str | bytes, name: str, container: str):
+        try:  # in a try block, else transformers' remote code would require it of everyone
+            from torchcodec.decoders import AudioDecoder
+        except (ImportError, OSError, RuntimeError) as error:  # not installed, or its FFmpeg is not
+            raise AudioError(
+                f"{name}: a file of type {container} needs torchcodec and FFmpeg: "
+                "pip install 'mullama[codec]', or convert the file to wav, flac, ogg or mp3"
+            ) from error
+        try:
+            self._decoder = AudioDecoder(source)
+        except (RuntimeError, ValueError) as error:
+            raise AudioError(f"{name}: looks like {container}, but has no audio that can be decoded") from error
         self.name = name
         self.sampling_rate = self._decoder.metadata.sample_rate
         self.duration = float(self._decoder.metadata.duration_seconds or math.inf)
@@ -178,15 +202,7 @@ def _open(source: AudioSource) -> "_SoundFileReader | _TorchCodecReader":
         raise AudioError(
             f"{name}: not audio that can be decoded (tried wav, flac, ogg, mp3); is it really an audio file?"
         )
-    try:
-        return _TorchCodecReader(source, name)
-    except (ImportError, OSError) as error:
-        raise AudioError(
-            f"{name}: a {container} file needs torchcodec and ffmpeg: pip install 'mullama[codec]', "
-            "or convert the file to wav, flac, ogg or mp3"
-        ) from error
-    except (RuntimeError, ValueError) as error:
-        raise AudioError(f"{name}: a {container} file without audio that can be decoded") from error
+    return _TorchCodecReader(source, name, container)
 
 
 def _resolve(source: AudioSource) -> tuple[str | bytes, str, bytes]:
