@@ -6,6 +6,14 @@ from .configuration_mert import MertConfig  # isort: split
 from huggingface_hub.dataclasses import strict
 from transformers import LlamaConfig, PreTrainedConfig
 
+# What a saved folder's code files offer to transformers' Auto classes, whichever class has written the folder.
+AUTO_MAP = {
+    "AutoConfig": "configuration_mullama.MuLlamaConfig",
+    "AutoModel": "modeling_mullama.MuLlamaModel",
+    "AutoModelForMultimodalLM": "modeling_mullama.MuLlamaForConditionalGeneration",
+    "AutoProcessor": "processing_mullama.MuLlamaProcessor",
+}
+
 
 @strict
 class MuLlamaTextConfig(LlamaConfig):
@@ -88,6 +96,11 @@ class MuLlamaConfig(PreTrainedConfig):
         # The head belongs to the outer model and its embeddings to the inner one: one switch, the inner one's.
         self.tie_word_embeddings = self.text_config.tie_word_embeddings
         super().__post_init__(**kwargs)
+
+    def save_pretrained(self, *args, **kwargs) -> None:
+        """transformers' own, with an entry for every Auto class: a model alone would enter just itself."""
+        self.auto_map = dict(AUTO_MAP)
+        super().save_pretrained(*args, **kwargs)
 
 
 __all__ = ["MuLlamaConfig", "MuLlamaTextConfig"]
