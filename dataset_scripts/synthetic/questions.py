@@ -64,10 +64,18 @@ KINDS = tuple(KIND_WEIGHTS)
 DESCRIBE_FORMS = ("short", "detail", "hear", "inferred")
 YES_NO_TOPICS = ("instrument", "family", "drums", "bass", "tempo", "texture", "register", "loudness", "style")
 UNKNOWABLE_TOPICS = (*CANNOT_TELL, "unknown_instrument", "unknown_genre", "off_topic", "foreign", "gibberish")
-YES_NO_WEIGHTS = {"instrument": 3}
+YES_NO_WEIGHTS = {"instrument": 3, "family": 1.5, "bass": 0.5}
 UNKNOWABLE_WEIGHTS = {"off_topic": 4, "unknown_instrument": 2, "unknown_genre": 2, "mood": 2}
-# Drums and bass sound in about a quarter of the clips: asked this much more often there, yes and no come out even.
-RARE_YES_WEIGHT = 6
+# Share of the clips that have a value, measured on the rendered training set. A clip with a rare value is asked about
+# it the more often, so that yes and no are about equally often true of every value, whichever is asked about.
+VALUE_SHARES = {
+    "family": dict(zip(FAMILIES, (0.27, 0.13, 0.13, 0.13, 0.2, 0.07, 0.07), strict=True)),
+    "texture": {"solo": 0.39, "duo": 0.25, "ensemble": 0.12, "band": 0.24},
+    "register": {"low": 0.07, "middle": 0.61, "high": 0.32},
+    "loudness": {"soft": 0.4, "loud": 0.6},
+    "style": {"medieval": 0.14, "baroque": 0.29, "classical": 0.26, "folk": 0.31},
+    "drums": {True: 0.18, False: 0.82},  # 0.24 and 0.76; but a band has drums and bass to be asked about
+}
 
 PLURALS = {"choir": "choir voices", "harp": "harps"}
 TEXTURE_MEANS = {
@@ -303,15 +311,19 @@ def ask_yes_no(truth: ClipTruth, topic: str, value: str, rng: random.Random, spl
     return QA("yes_no", question, answer, yes, topic, value)
 
 
+def _rarity(truth: ClipTruth, topic: str) -> float:
+    """How many times rarer the clip's value of `topic` is than if all values were equally frequent."""
+    kind = "drums" if topic == "bass" else topic
+    shares = VALUE_SHARES.get(kind)
+    return 1.0 if shares is None else 1 / (len(shares) * shares[getattr(truth, kind)])
+
+
 def _yes_no(truth: ClipTruth, rng: random.Random, split: str, topic: str | None) -> QA:
     """Yes and no are equally often true: the answer is drawn first, then a question that has it."""
     side = rng.choice((0, 1))
     if topic is None:
         open_topics = [name for name in YES_NO_TOPICS if yes_no_values(truth, name)[side]]
-        weights = [YES_NO_WEIGHTS.get(name, 1) for name in open_topics]
-        if side == 0:
-            rare = [RARE_YES_WEIGHT if name in ("drums", "bass") else 1 for name in open_topics]
-            weights = [weight * factor for weight, factor in zip(weights, rare, strict=True)]
+        weights = [YES_NO_WEIGHTS.get(name, 1) * _rarity(truth, name) for name in open_topics]
         topic = rng.choices(open_topics, weights)[0]
     values = yes_no_values(truth, topic)
     return ask_yes_no(truth, topic, rng.choice(values[side] or values[1 - side]), rng, split)
