@@ -278,8 +278,8 @@ class MuLlamaAudioOutput(BaseModelOutputWithPooling):
 
     pooler_output (`(batch, text width)`): the `audio_embeds` that any number of questions may be asked with.
     layer_means (`(batch, layers + 1, audio width)`, float32): each MERT layer's mean over time, the `audio_features`.
-    last_hidden_state, hidden_states, attentions: MERT's, of every window (`batch * windows` first), on request only,
-        for the windows are otherwise averaged away while they are encoded.
+    hidden_states, attentions: MERT's, of every window (`batch * windows` first), on request only, for the windows are
+        otherwise averaged away while they are encoded. There is no `last_hidden_state` for the same reason.
     """
 
     layer_means: torch.FloatTensor | None = None
@@ -304,10 +304,11 @@ class MuLlamaModel(MuLlamaPreTrainedModel):
 
     def __init__(self, config: MuLlamaConfig):
         super().__init__(config)
+        # First, so that the model's `device` and `dtype` are those of the text.
+        self.language_model = MuLlamaTextModel._from_config(config.text_config)
+        self.multi_modal_projector = MuLlamaMultiModalProjector(config)
         self.audio_tower = MertModel._from_config(config.audio_config)
         self.audio_tower.requires_grad_(False)
-        self.multi_modal_projector = MuLlamaMultiModalProjector(config)
-        self.language_model = MuLlamaTextModel._from_config(config.text_config)
         self.post_init()
 
     def train(self, mode: bool = True) -> "MuLlamaModel":
@@ -386,7 +387,6 @@ class MuLlamaModel(MuLlamaPreTrainedModel):
         row_means = row_means.unflatten(0, (batch_size, -1))  # (batch, windows, layers + 1, audio width)
         layer_means = (row_means * weights[..., None, None]).sum(1)
         return MuLlamaAudioOutput(
-            last_hidden_state=None if encoded is None else encoded.last_hidden_state,
             pooler_output=self.multi_modal_projector(layer_means),
             hidden_states=None if encoded is None else encoded.hidden_states,
             attentions=None if encoded is None else encoded.attentions,
