@@ -35,7 +35,7 @@ def __dir__() -> list[str]:
 def _register() -> None:
     """Make the model and the processor known to transformers' Auto classes, as importing their folders does."""
     importlib.import_module(".modeling_mullama", __name__)
-    importlib.import_module(".processing", __name__)
+    importlib.import_module(".processing.processing_mullama", __name__)
 
 
 class _RegisterAfterTransformers:

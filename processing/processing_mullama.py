@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import soxr
-from transformers import AutoTokenizer
+from transformers import AutoFeatureExtractor, AutoProcessor, AutoTokenizer
 from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, Unpack
@@ -387,5 +387,14 @@ def _shift_offsets(offsets: Any, by: int) -> Any:
         return (offsets[0] + by, offsets[1] + by) if offsets[1] > 0 else offsets
     return offsets + by * (offsets[..., 1:] > 0)
 
+
+# A saved folder takes this code along, for those who load it with `trust_remote_code=True`.
+MuLlamaFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
+MuLlamaProcessor.register_for_auto_class()
+# Who has the package installed needs no remote code: the Auto classes find these by their names, and the key, which
+# would be the model's configuration, does not count.
+if __name__.startswith("mullama."):
+    AutoFeatureExtractor.register(MuLlamaFeatureExtractor, MuLlamaFeatureExtractor, exist_ok=True)
+    AutoProcessor.register(MuLlamaProcessor, MuLlamaProcessor, exist_ok=True)
 
 __all__ = ["MuLlamaFeatureExtractor", "MuLlamaProcessor"]
