@@ -44,9 +44,9 @@ class MertConfig(HubertConfig):
     deepnorm: bool = False
     feature_extractor_cqt: bool = False
 
-    def validate_architecture(self) -> None:
-        """Refuses the variants of MERT that no released checkpoint uses."""
-        super().validate_architecture()
+    def __post_init__(self, **kwargs) -> None:
+        super().__post_init__(**kwargs)
+        # Here, not among the validators, which wrap what they raise in two lines that are no ValueError.
         for name in ("deepnorm", "feature_extractor_cqt", "conv_pos_batch_norm"):
             if getattr(self, name):
                 raise ValueError(f"`{name}=True` is not supported by MertModel; no released MERT checkpoint uses it.")

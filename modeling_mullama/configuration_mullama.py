@@ -41,9 +41,8 @@ class MuLlamaTextConfig(LlamaConfig):
     num_adapter_layers: int = 20
     value_correction_rank: int = 0
 
-    def validate_architecture(self) -> None:
-        """Refuses an adapter that does not fit the stack."""
-        super().validate_architecture()
+    def __post_init__(self, **kwargs) -> None:
+        super().__post_init__(**kwargs)
         if not 0 <= self.num_adapter_layers <= self.num_hidden_layers:
             raise ValueError(
                 f"`num_adapter_layers` must be in [0, {self.num_hidden_layers}], the number of layers, but is "
