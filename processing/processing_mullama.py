@@ -291,8 +291,12 @@ class MuLlamaProcessor(ProcessorMixin):
             for messages in conversations
         ]
         processor_kwargs = {**(processor_kwargs or {}), "return_tensors": return_tensors}
-        if "sampling_rate" in kwargs:
-            processor_kwargs["sampling_rate"] = kwargs.pop("sampling_rate")
+        audio_kwargs = {**processor_kwargs, **processor_kwargs.get("audio_kwargs", {})}
+        sampling_rate = (
+            kwargs.pop("sampling_rate", None)
+            or audio_kwargs.get("sampling_rate")
+            or self.feature_extractor.sampling_rate
+        )
         # Without its audio: transformers would load that by its own backends, and forget whose it is.
         silent = [[_without_audio(message) for message in messages] for messages in conversations]
         out = super().apply_chat_template(
@@ -301,14 +305,15 @@ class MuLlamaProcessor(ProcessorMixin):
             tokenize=tokenize,
             return_dict=return_dict,
             return_tensors=return_tensors,
-            processor_kwargs=dict(processor_kwargs),
+            processor_kwargs=processor_kwargs,
             **kwargs,
         )
         if not (tokenize and return_dict and any(audio)):
             return out
         if not all(audio):
             raise ValueError(f"conversation {audio.index([])} of the batch has no audio, others have: ask it apart")
-        out.update(self(audio=[[_audio_of(part) for part in parts] for parts in audio], **processor_kwargs))
+        samples = [[_audio_of(part) for part in parts] for parts in audio]
+        out.update(self(audio=samples, sampling_rate=sampling_rate, return_tensors=return_tensors))
         return out
 
     def _tokenize(self, texts: list[str], **kwargs) -> Mapping:
