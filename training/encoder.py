@@ -2,8 +2,8 @@
 
     accelerate launch --cpu -m mullama.training.encoder --config training/configs/tiny_encoder.yaml
 
-1. The first convolution starts as windowed cosines and sines on a log scale (a learned one needs far more audio than a
-   CPU hears in an hour), and the convolutions regress a log-mel and constant-Q spectrogram: MERT's acoustic teacher.
+1. The first convolution is fixed to windowed cosines and sines on a log scale (a learned one needs far more audio than
+   a CPU hears in an hour), and the others regress a log-mel and constant-Q spectrogram: MERT's acoustic teacher.
 2. Then the whole encoder learns the clip's attributes from exactly what MU-LLaMA will read, the unit-norm mix of its
    layers' means over time, with beat phase and spectrogram per frame beside it.
 The best step on held-out pieces is kept. Not in this file: language (training/tiny.py).
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -31,7 +32,9 @@ from mullama.modeling_mullama.modeling_mert import MertModel
 
 NUM_MELS, MEL_FFT = 96, 1024
 NUM_SEMITONES, SEMITONE_FFT, LOWEST_SEMITONE = 72, 4096, 36
-CROP_SECONDS = 0.4  # a training clip starts anywhere in its first 0.4 s, so that no beat always falls on its start
+CROP = round(0.4 * SAMPLING_RATE)  # a training clip starts anywhere in its first 0.4 s, so not always on a beat
+ACOUSTIC_SECONDS = 2.0
+EQUALISER_STEPS = 512
 IGNORED = -100
 
 
@@ -99,7 +102,9 @@ def start_as_filterbank(encoder: MertModel) -> None:
         cosine, sine = window * np.cos(phase), window * np.sin(phase)
         weight[4 * index : 4 * index + 4] = cosine, -cosine, sine, -sine
     first.conv.weight.copy_(torch.from_numpy(weight / np.abs(weight).sum(1).mean())[:, None])
-    first.conv.bias.zero_()
+    # Offsets of the size of the sound, or the LayerNorm behind would forget how loud a frame is.
+    first.conv.bias.normal_(std=0.05)
+    first.conv.requires_grad_(False)
     second.conv.weight.mul_(0.3)
     outputs = second.conv.weight.shape[0]
     for output in range(outputs):
@@ -139,7 +144,8 @@ class AcousticTeacher(nn.Module):
             # Frame t of the encoder is centred on t * hop + span / 2.
             padded = nn.functional.pad(waveform, ((size - self.span) // 2, size))
             spectrum = torch.stft(padded, size, self.hop, window=window, center=False, return_complex=True)
-            return torch.log10(filters @ spectrum[..., :frames].abs().square() + 1e-5)
+            power = torch.view_as_real(spectrum[..., :frames]).square().sum(-1)
+            return torch.log10(filters @ power + 1e-5)
 
         target = torch.cat([log_energies(MEL_FFT, self.mel), log_energies(SEMITONE_FFT, self.semitones)], dim=1)
         return self.norm(target).transpose(1, 2)
@@ -188,10 +194,15 @@ def targets_of(truth: ClipTruth) -> dict[str, torch.Tensor]:
 class Clips(Dataset):
     """Rendered clips; in training cut at a random start, equalised, tilted and mixed with noise, by the torch seed."""
 
-    def __init__(self, folders: list[str], augment: bool):
+    def __init__(self, folders: list[str], augment: bool, seconds: float | None = None):
         self.sets = [load_clips(Path(folder)) for folder in folders]
         self.index = [(which, row) for which, (clips, _) in enumerate(self.sets) for row in range(len(clips))]
         self.augment = augment
+        whole = self.sets[0][0].shape[1]
+        self.length = min(whole, round(seconds * SAMPLING_RATE)) if seconds else whole - CROP * augment
+        self.bins = torch.linspace(1, SAMPLING_RATE / 2, self.length // 2 + 1)
+        scale = (torch.log(self.bins / 40).clamp(min=0) / math.log(300)).clamp(max=1)
+        self.band = (scale * (EQUALISER_STEPS - 1)).long()  # where on the equaliser's curve each bin lies
 
     def __len__(self) -> int:
         return len(self.index)
@@ -200,25 +211,21 @@ class Clips(Dataset):
         which, row = self.index[item]
         clips, truths = self.sets[which]
         waveform = torch.from_numpy(clips[row].astype(np.float32) / 32768)
-        crop = round(CROP_SECONDS * SAMPLING_RATE)
-        start = int(torch.randint(crop, ())) if self.augment else 0
+        start = int(torch.randint(CROP, ())) if self.augment else 0
+        waveform = waveform[start : start + self.length]
         if self.augment:
-            waveform = self._recorded_otherwise(waveform[start : start + len(waveform) - crop])
+            waveform = self._recorded_otherwise(waveform)
         waveform = (waveform - waveform.mean()) / (waveform.var(unbiased=False) + 1e-7).sqrt()
         return {"waveform": waveform, "start": torch.tensor(start / SAMPLING_RATE)} | targets_of(truths[row])
 
-    @staticmethod
-    def _recorded_otherwise(waveform: torch.Tensor) -> torch.Tensor:
+    def _recorded_otherwise(self, waveform: torch.Tensor) -> torch.Tensor:
         spectrum = torch.fft.rfft(waveform)
         # A smooth random equaliser: up to some 9 dB at twelve points on a log scale of frequency.
         points = torch.randn(1, 1, 12) * torch.rand(()) * 4.5
-        position = torch.linspace(0, 1, 512)
-        curve = nn.functional.interpolate(points, size=512, mode="linear", align_corners=True)[0, 0]
-        bins = torch.linspace(1, 12_000, spectrum.shape[0])
-        where = (torch.log(bins / 40).clamp(min=0) / math.log(300)).clamp(max=1)
-        gain = curve[(where * (len(position) - 1)).long()]
+        curve = nn.functional.interpolate(points, size=EQUALISER_STEPS, mode="linear", align_corners=True)[0, 0]
+        gain = curve[self.band]
         if torch.rand(()) < 0.2:  # an old or cheap recording: nothing above some kHz
-            gain = gain - 40 * torch.sigmoid((bins - 3000 - 7000 * torch.rand(())) / 300)
+            gain = gain - 40 * torch.sigmoid((self.bins - 3000 - 7000 * torch.rand(())) / 300)
         waveform = torch.fft.irfft(spectrum * 10 ** (gain / 20), n=waveform.shape[0])
         if torch.rand(()) < 0.3:
             level = waveform.square().mean().sqrt() * 10 ** (-(15 + 25 * torch.rand(())) / 20)
@@ -272,7 +279,7 @@ def learn_acoustics(encoder, teacher, loader, steps: int, accelerator: Accelerat
     with tqdm(total=steps, desc="acoustics", disable=None) as bar:
         while done < steps:
             for batch in loader:
-                waveform = batch["waveform"][:, : 2 * SAMPLING_RATE]
+                waveform = batch["waveform"]
                 with torch.autocast(waveform.device.type, torch.bfloat16):
                     features = encoder.feature_projection(encoder.feature_extractor(waveform).transpose(1, 2))
                     predicted = head(features)
@@ -302,16 +309,15 @@ def train(args: EncoderArguments) -> dict[str, float]:
         config.conv_kernel[0] + config.conv_stride[0] * (config.conv_kernel[1] - 1),
     )
     teacher = AcousticTeacher(hop, span).to(accelerator.device)
-    loader = DataLoader(Clips(args.train_data, True), args.per_device_batch_size, shuffle=True, drop_last=True)
+    loading = {"batch_size": args.per_device_batch_size, "shuffle": True, "drop_last": True, "num_workers": 1}
+    short = DataLoader(Clips(args.train_data, True, ACOUSTIC_SECONDS), **loading)
+    loader = DataLoader(Clips(args.train_data, True), **loading)
     validation = DataLoader(Clips([args.validation_data], False), 50)
     encoder.to(accelerator.device)
-    loader, validation = accelerator.prepare(loader, validation)
-    learn_acoustics(encoder, teacher, loader, args.acoustic_steps, accelerator)
+    short, loader, validation = accelerator.prepare(short, loader, validation)
+    learn_acoustics(encoder, teacher, short, args.acoustic_steps, accelerator)
 
-    encoder.feature_extractor._freeze_parameters()  # the filterbank is learned; its gradient would cost a third
-    trained = [
-        parameter for module in (encoder, attributes) for parameter in module.parameters() if parameter.requires_grad
-    ]
+    trained = [p for p in [*encoder.parameters(), *attributes.parameters()] if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=args.learning_rate, betas=(0.9, 0.98), weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
@@ -332,7 +338,9 @@ def train(args: EncoderArguments) -> dict[str, float]:
             predicted = attributes(heard.layer_means.float(), frames)
             loss = attribute_loss(predicted, batch)
             loss = loss + args.beat_weight * beat_loss(predicted["beat_phase"], batch, hop / SAMPLING_RATE)
-            acoustic = nn.functional.mse_loss(predicted["spectrum"], teacher(batch["waveform"], frames.shape[1]))
+            some = len(frames) // 4  # the teacher costs a third of a step; a part of the batch reminds enough
+            spectrum = teacher(batch["waveform"][:some], frames.shape[1])
+            acoustic = nn.functional.mse_loss(predicted["spectrum"][:some], spectrum)
             loss = loss + args.acoustic_weight * acoustic
             optimizer.zero_grad()
             accelerator.backward(loss)
@@ -351,6 +359,9 @@ def train(args: EncoderArguments) -> dict[str, float]:
                 if scores["score"] > best["score"] and accelerator.is_main_process:
                     best = scores
                     accelerator.unwrap_model(encoder).save_pretrained(args.output_dir)
+                    save_file(
+                        accelerator.unwrap_model(attributes).state_dict(), f"{args.output_dir}/attributes.safetensors"
+                    )
                     (Path(args.output_dir) / "validation.json").write_text(json.dumps(best, indent=1) + "\n")
             if step == args.max_steps:
                 break
