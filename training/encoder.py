@@ -1,6 +1,7 @@
-"""Pre-training of a small MERT on clips whose truth is known: the tiny model's first stage.
+r"""Pre-training of a small MERT on clips whose truth is known: the tiny model's first stage.
 
-    accelerate launch --cpu -m mullama.training.encoder --config training/configs/tiny_encoder.yaml
+    accelerate launch --cpu --num_processes 2 --num_cpu_threads_per_process 1 -m mullama.training.encoder \
+        --config training/configs/tiny_encoder.yaml
 
 1. The first convolution is fixed to windowed cosines and sines on a log scale (a learned one needs far more audio than
    a CPU hears in an hour), and the others regress a log-mel and constant-Q spectrogram: MERT's acoustic teacher.
@@ -19,16 +20,15 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from mullama.dataset_scripts.synthetic.render import SAMPLING_RATE, load_clips
+from mullama.dataset_scripts.synthetic.truth import CLOSED_KINDS, INSTRUMENTS, ClipTruth
+from mullama.modeling_mullama.configuration_mert import MertConfig
+from mullama.modeling_mullama.modeling_mert import MertModel
 from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 from trl import TrlParser
-
-from mullama.dataset_scripts.synthetic.render import SAMPLING_RATE, load_clips
-from mullama.dataset_scripts.synthetic.truth import CLOSED_KINDS, INSTRUMENTS, ClipTruth
-from mullama.modeling_mullama.configuration_mert import MertConfig
-from mullama.modeling_mullama.modeling_mert import MertModel
 
 NUM_MELS, MEL_FFT = 96, 1024
 NUM_SEMITONES, SEMITONE_FFT, LOWEST_SEMITONE = 72, 4096, 36
@@ -252,7 +252,9 @@ def beat_loss(phase: torch.Tensor, batch: dict[str, torch.Tensor], frame_seconds
 
 
 @torch.no_grad()
-def accuracies(encoder: nn.Module, attributes: nn.Module, loader: DataLoader) -> dict[str, float]:
+def accuracies(
+    encoder: nn.Module, attributes: nn.Module, loader: DataLoader, accelerator: Accelerator
+) -> dict[str, float]:
     """Share of clips whose attribute is read rightly, by kind."""
     encoder.eval(), attributes.eval()
     right: dict[str, list[torch.Tensor]] = {kind: [] for kind in [*CLOSED_KINDS, "drums"]}
@@ -261,8 +263,8 @@ def accuracies(encoder: nn.Module, attributes: nn.Module, loader: DataLoader) ->
             heard = encoder(batch["waveform"])
         predicted = attributes(heard.layer_means.float(), heard.last_hidden_state.float())
         for kind in CLOSED_KINDS:
-            right[kind].append(predicted[kind].argmax(-1) == batch[kind])
-        right["drums"].append((predicted["drums"] > 0) == (batch["drums"] > 0.5))
+            right[kind].append(accelerator.gather_for_metrics(predicted[kind].argmax(-1) == batch[kind]))
+        right["drums"].append(accelerator.gather_for_metrics((predicted["drums"] > 0) == (batch["drums"] > 0.5)))
     encoder.train(), attributes.train()
     return {kind: round(torch.cat(hits).float().mean().item(), 4) for kind, hits in right.items()}
 
@@ -353,7 +355,7 @@ def train(args: EncoderArguments) -> dict[str, float]:
                 line = {"step": step, "loss": round(loss.item(), 3), "acoustic": round(acoustic.item(), 3)}
                 accelerator.print(json.dumps(line | {"seconds": round(time.monotonic() - started)}), flush=True)
             if step % args.eval_steps == 0 or step == args.max_steps:
-                scores = accuracies(encoder, attributes, validation)
+                scores = accuracies(encoder, attributes, validation, accelerator)
                 scores = {"step": step, "score": round(sum(scores.values()) / len(scores), 4)} | scores
                 accelerator.print(json.dumps(scores), flush=True)
                 if scores["score"] > best["score"] and accelerator.is_main_process:

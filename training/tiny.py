@@ -1,0 +1,180 @@
+"""The embedded model from nothing: scores, clips, encoder, tokenizer, language, adapter, answers.
+
+    python -m mullama.training.tiny
+
+Each step is left out where its output is there, so that a run that was stopped goes on. Recipes: training/configs/tiny_*.
+Run it in the folder that holds `training/`; it writes `data/tiny` and `runs/tiny`. Not in this file: the evaluation.
+"""
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+from mullama.dataset_scripts.synthetic.questions import sample_pair
+from mullama.dataset_scripts.synthetic.render import load_clips, render_set
+from mullama.dataset_scripts.synthetic.scores import write_scores
+from mullama.modeling_mullama import MertModel, MuLlamaConfig, MuLlamaForConditionalGeneration
+from mullama.processing import MuLlamaFeatureExtractor, MuLlamaProcessor
+from safetensors.torch import load_file
+from transformers import GenerationConfig, set_seed
+from trl import SFTConfig, TrlParser
+
+from . import sft
+from .features import write_layer_means
+from .tiny_tokenizer import train_tokenizer
+
+DATA, RUNS, CONFIGS = Path("data/tiny"), Path("runs/tiny"), Path("training/configs")
+TRAINING_SOUNDFONTS = ["fluid", "musescore", "csound"]
+# Name -> clips, seed, pieces, soundfonts. The language side learns from clips that the encoder never met, lest it
+# trust an encoder that knows its answers by heart; test B's soundfont sounds nowhere else.
+CLIP_SETS = {
+    "train": (20_000, 0, "train", TRAINING_SOUNDFONTS),
+    "validation": (600, 1, "validation", TRAINING_SOUNDFONTS),
+    "test_a": (1_000, 2, "test", TRAINING_SOUNDFONTS),
+    "test_b": (1_000, 3, "test", ["timgm6mb"]),
+    "language": (12_000, 4, "train", TRAINING_SOUNDFONTS),
+}
+QUESTIONS_PER_CLIP = 24
+TOKENIZER_TEXTS = 60_000
+WINDOW_SECONDS = 5.0  # what the encoder was trained on
+MAX_NEW_TOKENS = 112
+
+
+def write_questions(clips: Path, out: Path) -> None:
+    """Questions and answers for every clip of a set, in rows of (clip, question, answer), to a Parquet file."""
+    _, truths = load_clips(clips)
+    rows = {"clip": [], "question": [], "answer": []}
+    for clip, truth in enumerate(truths):
+        rng = random.Random(f"questions {truth.id}")
+        for _ in range(QUESTIONS_PER_CLIP):
+            pair = sample_pair(truth, rng)
+            rows["clip"].append(clip)
+            rows["question"].append(pair.question)
+            rows["answer"].append(pair.answer)
+    partial = out.with_suffix(".partial")
+    Dataset.from_dict(rows).to_parquet(partial)
+    partial.replace(out)
+
+
+def start_model(encoder_folder: Path, questions: Path, layer_means: Path, out: Path, seed: int = 0) -> None:
+    """A MU-LLaMA around the trained encoder: new tokenizer, language model and adapter."""
+    set_seed(seed)
+    rows = Dataset.from_parquet(str(questions)).shuffle(seed=seed).select(range(TOKENIZER_TEXTS))
+    tokenizer = train_tokenizer((text for row in rows for text in (row["question"], row["answer"])), out)
+    encoder = MertModel.from_pretrained(encoder_folder)
+    config = MuLlamaConfig(
+        audio_config=encoder.config.to_dict(),
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": 256,
+            "intermediate_size": 688,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
+            "num_adapter_layers": 3,
+            "max_position_embeddings": 1024,
+            "tie_word_embeddings": True,
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        },
+    )
+    model = MuLlamaForConditionalGeneration(config)
+    model.model.audio_tower.load_state_dict(encoder.state_dict())
+    start_projector(
+        model.model.multi_modal_projector, load_file(encoder_folder / "attributes.safetensors"), layer_means
+    )
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        do_sample=False,
+        max_new_tokens=MAX_NEW_TOKENS,
+    )
+    kernels, strides = encoder.config.conv_kernel, encoder.config.conv_stride
+    min_samples = kernels[0] + (kernels[1] - 1) * strides[0]
+    extractor = MuLlamaFeatureExtractor(window_seconds=WINDOW_SECONDS, min_samples=min_samples)
+    MuLlamaProcessor(extractor, tokenizer).save_pretrained(out)
+    model.save_pretrained(out)
+
+
+@torch.no_grad()
+def start_projector(projector, attributes: dict[str, torch.Tensor], layer_means: Path) -> None:
+    """Mix the layers as the encoder's own reader did, and let the projection begin by standardising what it gets.
+
+    The unit-norm vectors of different music differ little; left as they are, the adapter would learn slowly.
+    """
+    projector.layer_weights.weight.copy_(attributes["layer_weights.weight"])
+    projector.layer_weights.bias.copy_(attributes["layer_weights.bias"])
+    heard = torch.from_numpy(np.load(layer_means).astype(np.float32))
+    unit = torch.nn.functional.normalize(projector.layer_weights(heard.transpose(1, 2)).squeeze(-1), dim=-1)
+    mean, spread = unit.mean(0), unit.std(0) + 1e-5
+    weight = torch.randn_like(projector.linear.weight) / projector.linear.in_features**0.5
+    projector.linear.weight.copy_(weight / spread)
+    projector.linear.bias.copy_(-weight @ (mean / spread))
+
+
+def run_recipe(name: str) -> None:
+    """Run one SFT recipe of training/configs."""
+    parser = TrlParser((sft.MuLlamaArguments, SFTConfig))
+    sft.train(*parser.parse_args_and_config(["--config", str(CONFIGS / f"{name}.yaml")]))
+
+
+def train_encoder() -> None:
+    """Run the encoder's recipe by two processes; raises CalledProcessError if they fail."""
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    launch += ["--num_cpu_threads_per_process", "1", "-m", "mullama.training.encoder"]
+    subprocess.run([*launch, "--config", str(CONFIGS / "tiny_encoder.yaml")], check=True)
+    (RUNS / "encoder" / "done").touch()
+
+
+def step(output: Path, title: str, make) -> None:
+    """Do what makes `output`, unless it is there, and say how long it took."""
+    if output.exists():
+        print(f"{title}: {output} is there", flush=True)
+        return
+    started = time.monotonic()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    make()
+    print(json.dumps({"step": title, "seconds": round(time.monotonic() - started)}), flush=True)
+
+
+def main() -> None:
+    """Command line: train the embedded model from nothing."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.parse_args()
+    scores, language, means = DATA / "scores.jsonl", DATA / "language", DATA / "layer_means.npy"
+    questions = DATA / "questions.parquet"
+    step(scores, "scores", lambda: write_scores(scores))
+    for name, (clips, seed, split, soundfonts) in CLIP_SETS.items():
+        folder = DATA / name
+        step(
+            folder / "truth.jsonl",
+            f"clips {name}",
+            lambda folder=folder, clips=clips, seed=seed, split=split, soundfonts=soundfonts: render_set(
+                scores, folder, clips, seed, soundfonts, split
+            ),
+        )
+    step(RUNS / "encoder" / "done", "encoder", train_encoder)
+    encoder = RUNS / "encoder"
+    step(
+        means,
+        "hear once",
+        lambda: write_layer_means(MertModel.from_pretrained(encoder), load_clips(language)[0], means),
+    )
+    step(questions, "questions", lambda: write_questions(language, questions))
+    step(RUNS / "start" / "model.safetensors", "start", lambda: start_model(encoder, questions, means, RUNS / "start"))
+    for recipe in ("language", "adapter", "answers"):
+        step(RUNS / recipe / "model.safetensors", recipe, lambda recipe=recipe: run_recipe(f"tiny_{recipe}"))
+
+
+if __name__ == "__main__":
+    main()
