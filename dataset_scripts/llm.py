@@ -11,7 +11,7 @@ import os
 import random
 
 from huggingface_hub import AsyncInferenceClient, get_session
-from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError
+from huggingface_hub.errors import HfHubHTTPError
 
 from .prompts import Request
 
@@ -65,10 +65,10 @@ class Endpoint:
         if provider is None:
             key = os.environ.get("OPENAI_API_KEY") or "none"  # never empty: huggingface_hub would send its own token
             self.name = model or _first_model(name, key)
-            self._client = AsyncInferenceClient(base_url=name, api_key=key, timeout=timeout)
+            self._client = AsyncInferenceClient(base_url=name, api_key=key)
         else:
             self.name = name
-            self._client = AsyncInferenceClient(model=name, provider=provider, timeout=timeout)
+            self._client = AsyncInferenceClient(model=name, provider=provider)
 
     async def __aenter__(self) -> "Endpoint":
         """Ask once: the server is there, lets us in, knows the model; can it be held to a JSON schema?"""
@@ -116,7 +116,7 @@ class Endpoint:
         for attempt in range(self._retries + 1):
             least_wait = 0.0
             try:
-                # The client's own limit is for each read: a server that sends a byte now and then would hold us up.
+                # Not the client's own limit: that is for each read, and two limits that end at once lose a cancellation.
                 output = await asyncio.wait_for(
                     self._client.chat_completion(
                         request.messages,
@@ -138,7 +138,7 @@ class Endpoint:
                 if status < 500 and status not in (408, 409, 425, 429):
                     raise RequestFailed(problem) from error
                 least_wait = _retry_after(error)
-            except (InferenceTimeoutError, asyncio.TimeoutError):
+            except asyncio.TimeoutError:
                 problem = f"no reply in {self._timeout:g} s"
             except HTTPError as error:
                 if request.kind == "probe" and isinstance(error, ConnectError):
