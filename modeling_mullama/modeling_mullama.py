@@ -6,6 +6,8 @@ LLaMA turns it into one more value that its attention adds at every position, so
 handful of constant vectors: hear it once, keep the vector, ask anything.
 """
 
+import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import GenerationMixin, PreTrainedModel
+from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
@@ -22,6 +24,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.llama.modeling_llama import (
     LlamaAttention,
     LlamaDecoderLayer,
+    LlamaForCausalLM,
     LlamaModel,
     LlamaPreTrainedModel,
     LlamaRMSNorm,
@@ -36,6 +39,8 @@ from .modeling_mert import MertModel
 
 # Windows are encoded together up to the size of one window of the released recipe: 60 s at 24 kHz.
 MAX_SAMPLES_AT_ONCE = 60 * 24_000
+# What the released programs sample with.
+RELEASED_SAMPLING = {"do_sample": True, "temperature": 0.6, "top_p": 0.8, "max_new_tokens": 512}
 
 
 def _is_sharded(module: nn.Module) -> bool:
@@ -496,6 +501,53 @@ class MuLlamaForConditionalGeneration(MuLlamaPreTrainedModel, GenerationMixin):
         self.model = MuLlamaModel(config)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
         self.post_init()
+
+    @classmethod
+    def from_audio_text_pretrained(
+        cls,
+        audio_model_name_or_path: str | os.PathLike,
+        text_model_name_or_path: str | os.PathLike,
+        num_adapter_layers: int | None = None,
+        dtype: str | torch.dtype = "auto",
+        **config_kwargs,
+    ) -> "MuLlamaForConditionalGeneration":
+        """
+        A base to train, from a MERT and a language model, with a fresh adapter: at first it *is* that language model.
+
+        Args:
+            audio_model_name_or_path: Folder or Hub id of a MERT.
+            text_model_name_or_path: Folder or Hub id of a causal language model of LLaMA's architecture.
+            num_adapter_layers (`int`, *optional*): Number of upper layers that hear; 20, or all if there are fewer.
+            dtype: Of the whole model; by default the language model's own.
+            config_kwargs: More of [`MuLlamaConfig`]'s values, such as `num_projector_layers`.
+
+        Raises `ValueError` if one of the two is another kind of model.
+        """
+        kinds = {audio_model_name_or_path: ("mert", "mert_model"), text_model_name_or_path: ("llama",)}
+        for name, kind in kinds.items():
+            model_type = PreTrainedConfig.get_config_dict(name)[0].get("model_type")
+            if model_type not in kind:
+                raise ValueError(f"{name} is of the kind {model_type!r}, but {kind[0]!r} is expected.")
+        text_model = LlamaForCausalLM.from_pretrained(text_model_name_or_path, dtype=dtype)
+        audio_model = MertModel.from_pretrained(audio_model_name_or_path, dtype=text_model.dtype)
+        text_config = text_model.config.to_dict()
+        for name in ("model_type", "architectures", "auto_map", "dtype", "_name_or_path"):
+            text_config.pop(name, None)
+        if num_adapter_layers is None:
+            num_adapter_layers = min(MuLlamaTextConfig.num_adapter_layers, text_config["num_hidden_layers"])
+        config = MuLlamaConfig(
+            audio_config=audio_model.config,
+            text_config=MuLlamaTextConfig(**text_config, num_adapter_layers=num_adapter_layers),
+            **config_kwargs,
+        )
+        weights = {f"model.audio_tower.{name}": tensor for name, tensor in audio_model.state_dict().items()}
+        for name, tensor in text_model.state_dict().items():
+            weights[re.sub(r"^model\.", "model.language_model.", name)] = tensor
+        # The rest is initialised, as in any model whose checkpoint lacks some weights.
+        model = cls.from_pretrained(None, config=config, state_dict=weights, dtype=text_model.dtype)
+        model.generation_config = text_model.generation_config
+        model.generation_config.update(**RELEASED_SAMPLING)
+        return model
 
     def get_audio_features(self, *args, **kwargs) -> tuple | MuLlamaAudioOutput:
         """See `MuLlamaModel.get_audio_features`."""

@@ -49,11 +49,11 @@ def test_auto_classes_read_a_released_folder_without_its_remote_code(release):
     assert isinstance(AutoModel.from_pretrained(folder, trust_remote_code=False), MertModel)
 
 
-def test_released_shapes_have_the_released_number_of_parameters():
+def test_released_shapes_are_of_94_and_315_million_parameters():
     large = dict(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
     with torch.device("meta"):
-        assert MertModel(MertConfig()).num_parameters() == 94_370_944
-        assert MertModel(MertConfig(**large, do_stable_layer_norm=True)).num_parameters() == 315_437_696
+        assert round(MertModel(MertConfig()).num_parameters() / 1e6) == 94
+        assert round(MertModel(MertConfig(**large, do_stable_layer_norm=True)).num_parameters() / 1e6) == 315
 
 
 @pytest.mark.parametrize(("norm", "pre_norm"), VARIANTS)
