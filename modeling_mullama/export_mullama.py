@@ -12,8 +12,8 @@ from pathlib import Path
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.feature_extraction_utils import FeatureExtractionMixin
 
-# What the released programs sample with.
-RELEASED_SAMPLING = {"do_sample": True, "temperature": 0.6, "top_p": 0.8, "max_new_tokens": 512}
+from .modeling_mullama import RELEASED_SAMPLING
+
 MAX_SHARD_SIZE = "2GB"
 
 
@@ -78,4 +78,4 @@ def export_model_folder(
     return Path(out_dir)
 
 
-__all__ = ["MAX_SHARD_SIZE", "RELEASED_SAMPLING", "export_model_folder", "released_generation_config", "staged_folder"]
+__all__ = ["MAX_SHARD_SIZE", "export_model_folder", "released_generation_config", "staged_folder"]

@@ -523,11 +523,11 @@ class MuLlamaForConditionalGeneration(MuLlamaPreTrainedModel, GenerationMixin):
 
         Raises `ValueError` if one of the two is another kind of model.
         """
-        kinds = {audio_model_name_or_path: ("mert", "mert_model"), text_model_name_or_path: ("llama",)}
-        for name, kind in kinds.items():
+        expected = ((audio_model_name_or_path, ("mert", "mert_model")), (text_model_name_or_path, ("llama",)))
+        for name, model_types in expected:
             model_type = PreTrainedConfig.get_config_dict(name)[0].get("model_type")
-            if model_type not in kind:
-                raise ValueError(f"{name} is of the kind {model_type!r}, but {kind[0]!r} is expected.")
+            if model_type not in model_types:
+                raise ValueError(f"{name} is a {model_type!r} model, but {model_types[0]!r} is expected.")
         text_model = LlamaForCausalLM.from_pretrained(text_model_name_or_path, dtype=dtype)
         audio_model = MertModel.from_pretrained(audio_model_name_or_path, dtype=text_model.dtype)
         text_config = text_model.config.to_dict()
