@@ -116,7 +116,7 @@ class Endpoint:
         for attempt in range(self._retries + 1):
             least_wait = 0.0
             try:
-                # Not the client's own limit: that is for each read, and two limits that end at once lose a cancellation.
+                # Not the client's own limit: it is for each read, and where two end at once a cancellation is lost.
                 output = await asyncio.wait_for(
                     self._client.chat_completion(
                         request.messages,
