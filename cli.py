@@ -1,0 +1,200 @@
+"""
+The command `mullama`: reads arguments, calls one function of one folder, prints what it returns.
+
+A subcommand is a function `_add_NAME` that describes its arguments and a function `_NAME` that runs it. Results go to
+stdout, everything else to stderr; the exit status is 0 done, 1 failed, 2 wrong usage. Only the standard library is
+imported here: a subcommand imports what it needs when it runs, so that `mullama --help` is instant.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+
+INTERRUPTED = 130  # what a shell gives for Ctrl-C
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line, by default this process's, and return its exit status."""
+    args = _parser().parse_args(argv)
+    # A file's name may be no valid text of the terminal's encoding, and so may a question.
+    sys.stdout.reconfigure(errors="backslashreplace")
+    sys.stdin.reconfigure(errors="replace")
+    if not args.debug:
+        warnings.showwarning = lambda message, *where, **more: _say(f"warning: {_one_line(message)}")
+    try:
+        return args.run(args)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our answers has left: say nothing, and let the interpreter close a stdout that still works.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if args.debug:
+            raise
+        expected = isinstance(error, (ValueError, OSError, ImportError))
+        _say(_one_line(error) if expected else f"{type(error).__name__}: {_one_line(error)} (--debug shows where)")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mullama", description="Ask a piece of music.")
+    parser.add_argument("--version", action="version", version=f"mullama {importlib.metadata.version('mullama')}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show where an error came from")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_ask(subparsers, common)
+    _add_info(subparsers, common)
+    _add_data(subparsers, common)
+    return parser
+
+
+def _add_ask(subparsers, common: argparse.ArgumentParser) -> None:
+    ask = subparsers.add_parser(
+        "ask",
+        parents=[common],
+        help="ask audio files a question",
+        description="Ask audio files a question. Each file is heard once, however many questions it is asked.",
+    )
+    ask.add_argument("audio", nargs="+", metavar="AUDIO", help="audio file of any length")
+    ask.add_argument("question", metavar="QUESTION", help="the question; - reads questions from stdin, one a line")
+    ask.add_argument("--model", help="model folder or Hub id (default: the embedded tiny model)")
+    ask.add_argument("--start", type=float, metavar="S", help="hear from this second on")
+    ask.add_argument("--end", type=float, metavar="S", help="hear up to this second")
+    form = ask.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object a line")
+    form.add_argument("--stream", action="store_true", help="print an answer as it is made")
+    ask.add_argument(
+        "--max-new-tokens", type=_positive_int, default=512, metavar="N", help="longest answer (default: 512)"
+    )
+    ask.add_argument(
+        "--temperature",
+        type=_temperature,
+        default=0.0,
+        metavar="T",
+        help="0 (default) gives the likeliest answer, more a drawn one",
+    )
+    ask.add_argument("--seed", type=int, default=0, metavar="N", help="seed of drawn answers (default: 0)")
+    ask.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps, ... (default: a GPU if there is one)")
+    ask.set_defaults(run=_ask)
+
+
+def _ask(args: argparse.Namespace) -> int:
+    from .fast_start import collect_garbage_again, skip_compiler_and_distribution
+
+    skip_compiler_and_distribution()
+    from .asking import load_asker
+
+    collect_garbage_again()
+
+    asker = load_asker(args.model, args.device)
+    songs = {}
+    asked = failed = 0
+    for question in _questions(args.question):
+        for path in args.audio:
+            asked += 1
+            try:
+                if path not in songs:
+                    songs[path] = None  # one that cannot be heard is told once, and left out of further questions
+                    songs[path] = asker.hear(path, args.start, args.end)
+                if songs[path] is None:
+                    continue
+                label = f"{path}: " if len(args.audio) > 1 else ""
+                if args.stream:
+                    print(label, end="", flush=True)
+                answer = asker.ask(
+                    songs[path],
+                    question,
+                    max_new_tokens=args.max_new_tokens,
+                    temperature=args.temperature,
+                    seed=args.seed,
+                    on_text=_print_piece if args.stream else None,
+                )
+            except ValueError as error:
+                if args.debug:
+                    raise
+                _say(_one_line(error))
+                failed += 1
+                continue
+            if args.json:
+                line = {"audio": path, "question": question, "answer": answer, "seconds": songs[path].seconds}
+                print(json.dumps(line, ensure_ascii=False), flush=True)
+            else:
+                print("" if args.stream else f"{label}{answer}", flush=True)
+    if not asked:
+        raise ValueError("no question came on stdin: write one a line")
+    return 1 if failed else 0
+
+
+def _questions(question: str) -> Iterator[str]:
+    """The question itself, or those that come on stdin, each as soon as it is there."""
+    if question == "-":
+        yield from filter(None, (line.strip() for line in sys.stdin))
+    else:
+        yield question
+
+
+def _print_piece(text: str) -> None:
+    print(text, end="", flush=True)
+
+
+def _add_info(subparsers, common: argparse.ArgumentParser) -> None:
+    info = subparsers.add_parser(
+        "info",
+        parents=[common],
+        help="tell what a model is",
+        description="Tell what a MU-LLaMA or MERT model is, from its files alone.",
+    )
+    info.add_argument("model", metavar="MODEL", nargs="?", help="model folder or Hub id (default: the embedded one)")
+    info.add_argument("--json", action="store_true", help="print one JSON object")
+    info.set_defaults(run=_info)
+
+
+def _info(args: argparse.Namespace) -> int:
+    from .model_info import describe_model
+
+    facts = describe_model(args.model)
+    if args.json:
+        print(json.dumps(facts, ensure_ascii=False))
+    else:
+        width = max(map(len, facts))
+        for name, value in facts.items():
+            shown = f"{value:,}" if isinstance(value, int) else value
+            print(f"{name.replace('_', ' '):{width}}  {shown}")
+    return 0
+
+
+def _add_data(subparsers, common: argparse.ArgumentParser) -> None:
+    from .dataset_scripts.commands import add_data_parsers
+
+    add_data_parsers(subparsers, common)
+
+
+def _positive_int(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be 1 or more")
+    return number
+
+
+def _temperature(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} must be 0 or more")
+    return number
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split()) or type(message).__name__
+
+
+def _say(line: str) -> None:
+    print(f"mullama: {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
