@@ -49,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_ask(subparsers, common)
     _add_info(subparsers, common)
+    _add_convert(subparsers, common)
+    _add_push(subparsers, common)
     _add_data(subparsers, common)
     return parser
 
@@ -172,6 +174,76 @@ def _add_data(subparsers, common: argparse.ArgumentParser) -> None:
     from .dataset_scripts.commands import add_data_parsers
 
     add_data_parsers(subparsers, common)
+
+
+def _add_convert(subparsers, common: argparse.ArgumentParser) -> None:
+    convert = subparsers.add_parser(
+        "convert",
+        parents=[common],
+        help="make released weights one model folder",
+        description="Make MU-LLaMA's released files one model folder. With --mert alone, export a MERT that works on "
+        "transformers 5.",
+    )
+    convert.add_argument("--checkpoint", metavar="CKPT", help="MU-LLaMA's checkpoint.pth")
+    convert.add_argument("--llama", metavar="LLAMA", help="Meta's folder, a Hugging Face folder or a Hub id")
+    convert.add_argument("--mert", metavar="MERT", required=True, help="MERT's folder or Hub id")
+    convert.add_argument("--out", metavar="DIR", required=True, help="folder to write, which must not exist")
+    convert.add_argument(
+        "--dtype",
+        choices=("bfloat16", "float16", "float32"),
+        default="float32",
+        help="type of the written weights (default: float32, which is exact; the others take half the space)",
+    )
+    convert.set_defaults(run=_convert, refuse=convert.error)
+
+
+def _convert(args: argparse.Namespace) -> int:
+    if (args.checkpoint is None) != (args.llama is None):
+        args.refuse("give --checkpoint and --llama, or neither to export a MERT alone")
+    from .model_card.cards import make_converted_card, make_mert_card
+    from .modeling_mullama.convert_mullama import export_mert, read_release
+
+    hub_ids = [name for name in (args.llama, args.mert) if name and not os.path.isdir(os.path.expanduser(name))]
+    if args.checkpoint is None:
+        export_mert(args.mert, args.out, args.dtype, lambda config: make_mert_card(config, *hub_ids))
+    else:
+        release = read_release(args.checkpoint, args.llama, args.mert)
+        release.write(args.out, args.dtype, make_converted_card(release.config, args.dtype, hub_ids))
+        print(*release.report, sep="\n")
+    print(f"Wrote {args.out}.")
+    return 0
+
+
+def _add_push(subparsers, common: argparse.ArgumentParser) -> None:
+    push = subparsers.add_parser(
+        "push", help="upload a model, a dataset or the Space", description="Upload to the Hub."
+    )
+    kinds = push.add_subparsers(title="what", metavar="WHAT", required=True)
+    for kind, what in {"model": "a model folder", "dataset": "a dataset folder", "space": "the Space"}.items():
+        parser = kinds.add_parser(kind, parents=[common], help=what, description=f"Upload {what} to the Hub.")
+        if kind != "space":
+            parser.add_argument("folder", metavar="DIR", help=f"{what} with its card, README.md")
+        parser.add_argument("repo_id", metavar="REPO_ID", help="USER/NAME; it is created if it does not exist")
+        if kind == "space":
+            parser.add_argument("--model", metavar="REPO_ID", help="the model that the Space shows")
+        parser.add_argument("--private", action="store_true", help="a repository that is created is private")
+        parser.add_argument("--tag", help="tag what was uploaded (default: v1, v2 and so on)")
+        parser.add_argument("--dry-run", action="store_true", help="list what would go, and send nothing")
+        parser.set_defaults(run=_push, kind=kind)
+
+
+def _push(args: argparse.Namespace) -> int:
+    from .model_card.push import dataset_push, model_push, space_push
+
+    if args.kind == "space":
+        push = space_push(args.repo_id, args.model)
+    else:
+        push = {"model": model_push, "dataset": dataset_push}[args.kind](args.folder, args.repo_id)
+    if args.dry_run:
+        print(*push.describe(), sep="\n")
+    else:
+        print(push.run(args.private, args.tag))
+    return 0
 
 
 def _positive_int(text: str) -> int:

@@ -24,13 +24,14 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tqdm import tqdm
-from transformers import AutoTokenizer, LlamaConfig, LlamaTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, LlamaConfig, LlamaTokenizer, PreTrainedTokenizerBase, Wav2Vec2FeatureExtractor
 from transformers.dynamic_module_utils import custom_object_save
 
 from ..processing import MuLlamaFeatureExtractor, MuLlamaProcessor
 from .configuration_mert import MertConfig
 from .configuration_mullama import MuLlamaConfig, MuLlamaTextConfig
-from .export_mullama import released_generation_config, staged_folder
+from .export_mullama import export_model_folder, released_generation_config, staged_folder
+from .modeling_mert import MertModel
 from .modeling_mullama import MuLlamaForConditionalGeneration
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -161,6 +162,13 @@ class TensorFiles:
 
         return read
 
+    def refuse_unexpected(self) -> None:
+        """Raises `ConversionError` if there is a tensor that nothing has used."""
+        unexpected = [key for key in self._parts if key not in self.used]
+        if unexpected:
+            more = f" (and {len(unexpected) - 1} more)" if len(unexpected) > 1 else ""
+            raise ConversionError(f"{self.name}: {unexpected[0]!r}{more} is unexpected: no part of this model.")
+
     def _open(self, path: Path):
         if path not in self._handles:
             if path.suffix == ".safetensors":
@@ -277,6 +285,12 @@ def _feature_extractor(folder: Path, config: MertConfig) -> MuLlamaFeatureExtrac
             f"{config.sample_rate} Hz."
         )
     return extractor
+
+
+def _mert_feature_extractor(folder: Path, config: MertConfig) -> Wav2Vec2FeatureExtractor:
+    if (folder / "preprocessor_config.json").is_file():
+        return Wav2Vec2FeatureExtractor.from_pretrained(folder)
+    return Wav2Vec2FeatureExtractor(sampling_rate=config.sample_rate, do_normalize=True, return_attention_mask=True)
 
 
 @dataclass
@@ -474,6 +488,30 @@ def read_release(checkpoint: str | Path, llama: str, mert: str) -> Release:
     that does not fit the others.
     """
     return _Planner(checkpoint, llama, mert).plan()
+
+
+def export_mert(mert: str, out_dir: str | Path, dtype: str, make_card: Callable[[MertConfig], str]) -> Path:
+    """
+    Writes a MERT folder that loads on transformers 5 with `trust_remote_code=True`, with nothing to install.
+
+    Args:
+        mert: A MERT folder or a repository of the Hub.
+        out_dir: The folder to write, which must not exist or be empty.
+        dtype: "float32", "float16" or "bfloat16".
+        make_card: Makes the text of the model card, README.md, of the configuration.
+
+    Returns `out_dir`. Raises `FileExistsError`, or `ConversionError` if a tensor is missing, unexpected or misshapen.
+    """
+    folder = find_folder(mert, "MERT")
+    config, files = read_mert_config(folder), _hugging_face_weights(folder)
+    with torch.device("meta"):
+        expected = MertModel(config).state_dict()
+    for name, tensor in expected.items():
+        files.claim(name, tuple(tensor.shape))
+    files.used.add("masked_spec_embed")
+    files.refuse_unexpected()
+    model = MertModel.from_pretrained(folder, config=config, dtype=DTYPES[dtype])
+    return export_model_folder(model, _mert_feature_extractor(folder, config), out_dir, make_card(config))
 
 
 class _Planner:
@@ -716,10 +754,7 @@ class _Planner:
         for files in sources.values():
             for key in filter(COMPUTED.search, files.keys()):
                 self._leave_out(files, key, "tables of the rotary embedding, which are computed")
-            unexpected = [key for key in files.keys() if key not in files.used]
-            if unexpected:
-                more = f" (and {len(unexpected) - 1} more)" if len(unexpected) > 1 else ""
-                raise ConversionError(f"{files.name}: {unexpected[0]!r}{more} is unexpected: no part of this model.")
+            files.refuse_unexpected()
         total = sum(len(files.keys()) for files in sources.values())
         mapped = total - sum(self.left_out.values())
         parts = ", ".join(f"{len(files.keys())} in {name}" for name, files in sources.items())
@@ -739,4 +774,4 @@ def _padded(tensor: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
     return torch.nn.functional.pad(tensor, (0, shape[1] - tensor.shape[1], 0, shape[0] - tensor.shape[0]))
 
 
-__all__ = ["DTYPES", "ConversionError", "Release", "read_release"]
+__all__ = ["DTYPES", "ConversionError", "Release", "export_mert", "read_release"]

@@ -1,0 +1,1 @@
+"""Cards for what goes to the Hub, and the way there."""
