@@ -1,8 +1,8 @@
-"""The embedded model from nothing: scores, clips, encoder, tokenizer, language, adapter, answers.
+"""The embedded model from nothing: scores, clips, encoder; tokenizer, language; then adapter and answers.
 
     python -m mullama.training.tiny
 
-Each step is left out where its output is there, so that a run that was stopped goes on. Recipes: training/configs/tiny_*.
+Each step is left out where its output is there, so that a run that was stopped goes on. Recipes: training/configs.
 Run it in the folder that holds `training/`; it writes `data/tiny` and `runs/tiny`. Not in this file: the evaluation.
 """
 
@@ -16,17 +16,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from datasets import Dataset
 from mullama.dataset_scripts.synthetic.questions import sample_pair
 from mullama.dataset_scripts.synthetic.render import load_clips, render_set
 from mullama.dataset_scripts.synthetic.scores import write_scores
-from mullama.modeling_mullama import MertModel, MuLlamaConfig, MuLlamaForConditionalGeneration
+from mullama.modeling_mullama import MertConfig, MertModel, MuLlamaConfig, MuLlamaForConditionalGeneration
 from mullama.processing import MuLlamaFeatureExtractor, MuLlamaProcessor
 from safetensors.torch import load_file
 from transformers import GenerationConfig, set_seed
 from trl import SFTConfig, TrlParser
 
 from . import sft
+from .encoder import tiny_mert_config
 from .features import write_layer_means
 from .tiny_tokenizer import train_tokenizer
 
@@ -48,9 +50,9 @@ MAX_NEW_TOKENS = 112
 
 
 def write_questions(clips: Path, out: Path) -> None:
-    """Questions and answers for every clip of a set, in rows of (clip, question, answer), to a Parquet file."""
+    """Questions and answers for every clip of a set, as rows of a Parquet file; `clip` is a row of the set."""
     _, truths = load_clips(clips)
-    rows = {"clip": [], "question": [], "answer": []}
+    rows = {"clip": [], "question": [], "answer": [], "length": []}
     for clip, truth in enumerate(truths):
         rng = random.Random(f"questions {truth.id}")
         for _ in range(QUESTIONS_PER_CLIP):
@@ -58,19 +60,20 @@ def write_questions(clips: Path, out: Path) -> None:
             rows["clip"].append(clip)
             rows["question"].append(pair.question)
             rows["answer"].append(pair.answer)
+            rows["length"].append(len(pair.question) + len(pair.answer))
     partial = out.with_suffix(".partial")
     Dataset.from_dict(rows).to_parquet(partial)
     partial.replace(out)
 
 
-def start_model(encoder_folder: Path, questions: Path, layer_means: Path, out: Path, seed: int = 0) -> None:
-    """A MU-LLaMA around the trained encoder: new tokenizer, language model and adapter."""
+def start_model(questions: Path, out: Path, seed: int = 0) -> None:
+    """A MU-LLaMA that knows nothing, with a tokenizer made for its questions."""
     set_seed(seed)
     rows = Dataset.from_parquet(str(questions)).shuffle(seed=seed).select(range(TOKENIZER_TEXTS))
     tokenizer = train_tokenizer((text for row in rows for text in (row["question"], row["answer"])), out)
-    encoder = MertModel.from_pretrained(encoder_folder)
+    audio_config = encoder_config()
     config = MuLlamaConfig(
-        audio_config=encoder.config.to_dict(),
+        audio_config=audio_config.to_dict(),
         text_config={
             "vocab_size": len(tokenizer),
             "hidden_size": 256,
@@ -87,10 +90,6 @@ def start_model(encoder_folder: Path, questions: Path, layer_means: Path, out: P
         },
     )
     model = MuLlamaForConditionalGeneration(config)
-    model.model.audio_tower.load_state_dict(encoder.state_dict())
-    start_projector(
-        model.model.multi_modal_projector, load_file(encoder_folder / "attributes.safetensors"), layer_means
-    )
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -98,19 +97,30 @@ def start_model(encoder_folder: Path, questions: Path, layer_means: Path, out: P
         do_sample=False,
         max_new_tokens=MAX_NEW_TOKENS,
     )
-    kernels, strides = encoder.config.conv_kernel, encoder.config.conv_stride
+    kernels, strides = audio_config.conv_kernel, audio_config.conv_stride
     min_samples = kernels[0] + (kernels[1] - 1) * strides[0]
     extractor = MuLlamaFeatureExtractor(window_seconds=WINDOW_SECONDS, min_samples=min_samples)
     MuLlamaProcessor(extractor, tokenizer).save_pretrained(out)
     model.save_pretrained(out)
 
 
-@torch.no_grad()
-def start_projector(projector, attributes: dict[str, torch.Tensor], layer_means: Path) -> None:
-    """Mix the layers as the encoder's own reader did, and let the projection begin by standardising what it gets.
+def encoder_config() -> MertConfig:
+    """The shape that the encoder's recipe names."""
+    recipe = yaml.safe_load((CONFIGS / "tiny_encoder.yaml").read_text())
+    return tiny_mert_config(recipe["hidden_size"], recipe["num_hidden_layers"])
 
-    The unit-norm vectors of different music differ little; left as they are, the adapter would learn slowly.
+
+@torch.no_grad()
+def give_ears(language: Path, encoder: Path, layer_means: Path, out: Path, seed: int = 0) -> None:
+    """Put the trained encoder in the model, and start the projector from it.
+
+    It mixes the layers as the encoder's own reader did, and its projection begins by standardising what it gets: the
+    unit-norm vectors of different music differ little, and left as they are, the adapter would learn slowly.
     """
+    set_seed(seed)
+    model = MuLlamaForConditionalGeneration.from_pretrained(language)
+    model.model.audio_tower.load_state_dict(MertModel.from_pretrained(encoder).state_dict())
+    attributes, projector = load_file(encoder / "attributes.safetensors"), model.model.multi_modal_projector
     projector.layer_weights.weight.copy_(attributes["layer_weights.weight"])
     projector.layer_weights.bias.copy_(attributes["layer_weights.bias"])
     heard = torch.from_numpy(np.load(layer_means).astype(np.float32))
@@ -119,6 +129,13 @@ def start_projector(projector, attributes: dict[str, torch.Tensor], layer_means:
     weight = torch.randn_like(projector.linear.weight) / projector.linear.in_features**0.5
     projector.linear.weight.copy_(weight / spread)
     projector.linear.bias.copy_(-weight @ (mean / spread))
+    MuLlamaProcessor.from_pretrained(language).save_pretrained(out)
+    model.save_pretrained(out)
+
+
+def hear_once(encoder: Path, clips: Path, out: Path) -> None:
+    """The layer means of a set of clips."""
+    write_layer_means(MertModel.from_pretrained(encoder), load_clips(clips)[0], out)
 
 
 def run_recipe(name: str) -> None:
@@ -163,17 +180,16 @@ def main() -> None:
                 scores, folder, clips, seed, soundfonts, split
             ),
         )
-    step(RUNS / "encoder" / "done", "encoder", train_encoder)
-    encoder = RUNS / "encoder"
-    step(
-        means,
-        "hear once",
-        lambda: write_layer_means(MertModel.from_pretrained(encoder), load_clips(language)[0], means),
-    )
     step(questions, "questions", lambda: write_questions(language, questions))
-    step(RUNS / "start" / "model.safetensors", "start", lambda: start_model(encoder, questions, means, RUNS / "start"))
-    for recipe in ("language", "adapter", "answers"):
-        step(RUNS / recipe / "model.safetensors", recipe, lambda recipe=recipe: run_recipe(f"tiny_{recipe}"))
+    step(RUNS / "start" / "model.safetensors", "start", lambda: start_model(questions, RUNS / "start"))
+    step(RUNS / "language" / "model.safetensors", "language", lambda: run_recipe("tiny_language"))
+    encoder = RUNS / "encoder"
+    step(encoder / "done", "encoder", train_encoder)
+    step(means, "hear once", lambda: hear_once(encoder, language, means))
+    ears = RUNS / "ears"
+    step(ears / "model.safetensors", "ears", lambda: give_ears(RUNS / "language", encoder, means, ears))
+    step(RUNS / "adapter" / "model.safetensors", "adapter", lambda: run_recipe("tiny_adapter"))
+    step(RUNS / "answers" / "model.safetensors", "answers", lambda: run_recipe("tiny_answers"))
 
 
 if __name__ == "__main__":
