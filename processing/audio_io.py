@@ -23,6 +23,7 @@ SAMPLING_RATE = 24_000  # Hz, what MERT hears
 BLOCK_SECONDS = 1.0  # decoded at once: bounds the memory, and what is lost where a file breaks off
 CODEC_BLOCK_SECONDS = 600.0  # the same for torchcodec, which decodes from the beginning for each block
 PREROLL_SECONDS = 0.5  # decoded and dropped after a seek
+UNKNOWN_FRAMES = 2**60
 URL_TIMEOUT = 30.0  # seconds without an answer
 
 AudioSource = str | os.PathLike | bytes
@@ -65,28 +66,35 @@ def stream_windows(
     """
     `read_audio`, one window at a time: yields `(samples,)` float32 arrays of `window_seconds`, the last one shorter.
 
-    Put together they are exactly what `read_audio` returns, but never more than one window and one block is held.
+    Put together they are exactly what `read_audio` returns, but no more than one window and one block is held here.
     """
     window_samples = round(window_seconds * sampling_rate)
     if window_samples < 1:
         raise AudioError(f"a window of {window_seconds} s holds no sample: give a longer one")
-    pending, held = [], 0
+    window, filled = np.empty(window_samples, dtype=np.float32), 0
     for block in _stream_mono(source, start, end, sampling_rate):
-        pending.append(block)
-        held += len(block)
-        if held >= window_samples:
-            joined = np.concatenate(pending)
-            whole = held - held % window_samples
-            for offset in range(0, whole, window_samples):
-                yield joined[offset : offset + window_samples].copy()
-            pending, held = [joined[whole:].copy()], held - whole
-    if held:
-        yield np.concatenate(pending)
+        while len(block):
+            taken = block[: window_samples - filled]
+            window[filled : filled + len(taken)] = taken
+            filled += len(taken)
+            block = block[len(taken) :]
+            if filled == window_samples:
+                yield window
+                window, filled = np.empty(window_samples, dtype=np.float32), 0
+    if filled:
+        yield window[:filled]
 
 
 def audio_duration(source: AudioSource) -> float:
-    """Length in seconds as the file's header states it (a truncated file may hold less)."""
+    """
+    Length in seconds as the file's header states it (a truncated file may hold less), else by decoding it.
+
+    Raises:
+        AudioError: as `read_audio`.
+    """
     with _open(source) as reader:
+        if math.isinf(reader.duration):
+            return sum(len(block) for block in reader.blocks(0.0, math.inf)) / reader.sampling_rate
         return reader.duration
 
 
@@ -120,7 +128,9 @@ class _SoundFileReader:
         self._file = _SequentialSoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
         self.name = name
         self.sampling_rate = self._file.samplerate
-        self.duration = self._file.frames / self._file.samplerate
+        # A flac written to a pipe does not know its length; libsndfile then gives the largest number there is.
+        known = self._file.frames < UNKNOWN_FRAMES
+        self.duration = self._file.frames / self._file.samplerate if known else math.inf
 
     def __enter__(self) -> "_SoundFileReader":
         return self
@@ -131,7 +141,7 @@ class _SoundFileReader:
     def blocks(self, start: float, end: float) -> Iterator[np.ndarray]:
         """`(frames, channels)` float32 blocks of the part from `start` to `end` seconds."""
         first = round(start * self.sampling_rate)
-        left = min(round(min(end, self.duration) * self.sampling_rate), self._file.frames) - first
+        last = self._file.frames if end >= self.duration else round(end * self.sampling_rate)
         block_frames = round(BLOCK_SECONDS * self.sampling_rate)
         try:
             if first:
@@ -139,11 +149,11 @@ class _SoundFileReader:
                 preroll = min(first, round(PREROLL_SECONDS * self.sampling_rate))
                 self._file.seek(first - preroll)
                 self._file.read(preroll, dtype="float32")
-            while left > 0:
-                block = self._file.read(min(block_frames, left), dtype="float32", always_2d=True)
+            while first < last:
+                block = self._file.read(min(block_frames, last - first), dtype="float32", always_2d=True)
                 if not len(block):
                     return
-                left -= len(block)
+                first += len(block)
                 yield block
         except soundfile.LibsndfileError as error:
             # What came before was yielded already; where nothing came, the caller says so.
