@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import random
+from pathlib import Path
 
 from huggingface_hub import AsyncInferenceClient, get_session
 from huggingface_hub.errors import HfHubHTTPError
@@ -78,7 +79,8 @@ class Endpoint:
             "required": ["ready"],
             "additionalProperties": False,
         }
-        messages = [{"role": "user", "content": 'Reply with the JSON object {"ready": true}.'}]
+        # The question does not speak of JSON, so whoever replies in JSON was held to it.
+        messages = [{"role": "user", "content": "Are you ready?"}]
         try:
             try:
                 reply = await self._complete(Request("probe", messages, schema), seed=0, max_tokens=32)
@@ -193,7 +195,8 @@ class LocalModel:
     Each row of a batch draws its tokens with a generator of its own seed, so a reply does not depend on its company.
 
     Args:
-        name (`str`): Folder or Hub id of a causal language model whose tokenizer has a chat template.
+        name (`str`): Folder or Hub id of a causal language model whose tokenizer has a chat template, or a `.gguf`
+            file (the package `gguf` is needed).
         batch_size (`int`, defaults to 16): Most requests answered at once.
     """
 
@@ -205,9 +208,12 @@ class LocalModel:
 
         self.name = name
         self._batch_size = batch_size
+        where = {"pretrained_model_name_or_path": name}
+        if name.endswith(".gguf"):
+            where = {"pretrained_model_name_or_path": Path(name).parent, "gguf_file": Path(name).name}
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(name, padding_side="left")
-            self._model = AutoModelForCausalLM.from_pretrained(name, dtype="auto").eval()
+            self._tokenizer = AutoTokenizer.from_pretrained(**where, padding_side="left")
+            self._model = AutoModelForCausalLM.from_pretrained(**where, dtype="auto").eval()
         except (OSError, ValueError) as error:
             raise LLMError(f"{name}: no causal language model can be loaded from it ({_first_line(error)})") from error
         if self._tokenizer.chat_template is None:

@@ -1,7 +1,7 @@
 """
 A language model's server on loopback that writes its answers from the prompt's own facts, and can misbehave.
 
-    python llm_server.py [--misbehave SHARE] [--schema keep|refuse|ignore] [--delay SECONDS]
+    python llm_server.py [--misbehave SHARE] [--schema keep|refuse|ignore] [--delay SECONDS] [--die-after REQUESTS]
 
 It prints its port. What it does with a request follows from the request's text and seed alone, so a run meets the same
 whatever the order; only the troubles of the line (500, 429, a hang, a broken connection) pass when asked again.
@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import hashlib
 import json
+import os
 import re
 from collections import Counter
 
@@ -32,10 +33,12 @@ OPENINGS += ("Where might this music be played?", "What genre does the piece bel
 
 
 class Server:
-    def __init__(self, misbehave: float, schema: str, delay: float):
+    def __init__(self, misbehave: float, schema: str, delay: float, die_after: int, dying: str):
         self.misbehave = misbehave
         self.schema = schema
         self.delay = delay
+        self.die_after = die_after
+        self.dying = dying
         self.counts = Counter()
         self.seen = Counter()
 
@@ -54,7 +57,8 @@ class Server:
 
     async def answer(self, path: str, head: bytes, body: bytes, writer: asyncio.StreamWriter) -> bool:
         if path == "/stats":
-            send(writer, 200, {"counts": self.counts, "most": max(self.seen.values(), default=0)})
+            again = sum(times - 1 for times in self.seen.values())
+            send(writer, 200, {"counts": self.counts, "asked_again": again})
             return True
         if path == "/v1/models":
             send(writer, 200, {"object": "list", "data": [{"id": "loopback-7b", "object": "model"}]})
@@ -62,8 +66,17 @@ class Server:
         if path == "/private/v1/chat/completions" and b"authorization: bearer open sesame" not in head.lower():
             send(writer, 401, {"error": {"message": "no such key"}})
             return True
+        if not path.endswith("/v1/chat/completions"):
+            send(writer, 200, {"data": []})
+            return True
         request = json.loads(body)
         self.counts["requests"] += 1
+        if self.counts["requests"] > self.die_after:
+            if self.dying == "exit":
+                os._exit(1)
+            self.counts["500"] += 1
+            send(writer, 500, {"error": "the engine is dead"})
+            return True
         if request["model"] not in ("loopback-7b", "org/hosted-7b"):
             send(writer, 404, {"error": {"message": f"the model {request['model']} does not exist"}})
             return True
@@ -75,7 +88,7 @@ class Server:
         key = f"{request['seed']} {prompt}"
         draw = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big")
         behaviour = "well"
-        if "ready" not in prompt and draw % 10_000 < self.misbehave * 10_000:
+        if prompt != "Are you ready?" and draw % 10_000 < self.misbehave * 10_000:
             behaviour = (TROUBLES + SLIPS)[draw // 10_000 % len(TROUBLES + SLIPS)]
         self.seen[key] += 1
         if behaviour in TROUBLES and self.seen[key] > 1:
@@ -94,7 +107,9 @@ class Server:
             writer.write(b'HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n{"choices": [')
             return False
         else:
-            text = '{"ready": true}' if "ready" in prompt else reply(prompt, structured and self.schema == "keep", behaviour)
+            structured = structured and self.schema == "keep"
+            probe = '{"ready": true}' if structured else "Yes, I am."
+            text = probe if prompt == "Are you ready?" else reply(prompt, structured, behaviour)
             send(writer, 200, completion(text))
         return True
 
@@ -155,6 +170,8 @@ async def main() -> None:
     parser.add_argument("--misbehave", type=float, default=0.0)
     parser.add_argument("--schema", choices=["keep", "refuse", "ignore"], default="keep")
     parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--die-after", type=int, default=10**9, help="requests")
+    parser.add_argument("--dying", choices=["exit", "500"], default="exit")
     server = Server(**vars(parser.parse_args()))
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     print(listening.sockets[0].getsockname()[1], flush=True)
