@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 INTERRUPTED = 130  # what a shell gives for Ctrl-C
 
@@ -106,15 +106,13 @@ def _ask(args: argparse.Namespace) -> int:
                 if songs[path] is None:
                     continue
                 label = f"{path}: " if len(args.audio) > 1 else ""
-                if args.stream:
-                    print(label, end="", flush=True)
                 answer = asker.ask(
                     songs[path],
                     question,
                     max_new_tokens=args.max_new_tokens,
                     temperature=args.temperature,
                     seed=args.seed,
-                    on_text=_print_piece if args.stream else None,
+                    on_text=_print_pieces(label) if args.stream else None,
                 )
             except ValueError as error:
                 if args.debug:
@@ -140,8 +138,10 @@ def _questions(question: str) -> Iterator[str]:
         yield question
 
 
-def _print_piece(text: str) -> None:
-    print(text, end="", flush=True)
+def _print_pieces(label: str) -> Callable[[str], None]:
+    """A function that prints an answer's pieces as they come, the label before the first."""
+    labels = iter([label])
+    return lambda piece: print(next(labels, ""), piece, sep="", end="", flush=True)
 
 
 def _add_info(subparsers, common: argparse.ArgumentParser) -> None:
@@ -200,8 +200,13 @@ def _add_convert(subparsers, common: argparse.ArgumentParser) -> None:
 def _convert(args: argparse.Namespace) -> int:
     if (args.checkpoint is None) != (args.llama is None):
         args.refuse("give --checkpoint and --llama, or neither to export a MERT alone")
+    from transformers.utils import logging as transformers_logging
+
     from .model_card.cards import make_converted_card, make_mert_card
     from .modeling_mullama.convert_mullama import export_mert, read_release
+
+    if not sys.stderr.isatty():
+        transformers_logging.disable_progress_bar()
 
     hub_ids = [name for name in (args.llama, args.mert) if name and not os.path.isdir(os.path.expanduser(name))]
     if args.checkpoint is None:
@@ -233,8 +238,12 @@ def _add_push(subparsers, common: argparse.ArgumentParser) -> None:
 
 
 def _push(args: argparse.Namespace) -> int:
+    from huggingface_hub.utils import disable_progress_bars
+
     from .model_card.push import dataset_push, model_push, space_push
 
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     if args.kind == "space":
         push = space_push(args.repo_id, args.model)
     else:
