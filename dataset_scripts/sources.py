@@ -117,10 +117,12 @@ def read_clips(source: str, root: str | Path, merge_synonyms: bool = False) -> l
         if clip.id in seen:
             raise SourceError(f"{path}: the id {clip.id!r} comes twice; ids must differ")
         seen.add(clip.id)
-        if any(
-            "\ud800" <= letter <= "\udfff" for text in (clip.id, clip.caption or "", *clip.tags) for letter in text
-        ):
-            raise SourceError(f"{path}: the text of clip {clip.id!r} holds half a surrogate pair; repair it")
+        try:
+            "".join((clip.id, clip.caption or "", *clip.tags)).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise SourceError(
+                f"{path}: the text of clip {clip.id!r} holds half a surrogate pair; repair it"
+            ) from error
     if not clips:
         raise SourceError(f"{path}: no usable clip in it")
     return clips

@@ -131,6 +131,7 @@ def reply(prompt: str, structured: bool, slip: str) -> str:
     """What a model that follows the prompt writes from its facts; with a slip, what a worse one does."""
     facts = re.search(r"known about a piece of music:\n(.*?)\n\n", prompt, re.S).group(1).replace("\n", " ")
     sentences = [sentence.strip(" .") for sentence in re.split(r"(?<=\.)\s", facts) if sentence.strip(" .")]
+    sentences.insert(0, "; ".join(sentences))
     said = [f"One hears the following: {sentences[turn % len(sentences)]}, number {turn}." for turn in range(6)]
     if slip == "empty reply":
         return ""

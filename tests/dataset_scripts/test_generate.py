@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -126,7 +127,7 @@ def test_a_longer_limit_goes_on_and_a_shorter_one_drops_nothing(clips, llm_serve
 
 def test_failures_are_written_down_and_tried_again_by_the_next_run(clips, llm_server, tmp_path):
     server = llm_server()
-    tagged = [clip for clip in clips if " tag " in clip.caption]
+    tagged = [clip for clip in clips if re.search(r"\btag\b", clip.caption)]
     out = tmp_path / "qa.jsonl"
     chosen = [*clips[:2], *tagged, *clips[2:4]]
     report = generate_qa(chosen, Endpoint(server.url), out)
