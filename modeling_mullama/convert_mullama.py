@@ -385,7 +385,7 @@ def _read_meta_llama(folder: Path) -> Llama:
     if key_value_width % (width // heads) or params.get("n_kv_heads", heads) * (width // heads) != key_value_width:
         raise ConversionError(
             f"{path}: n_kv_heads {params.get('n_kv_heads', heads)} does not fit the {key_value_width} rows of the key "
-            f"projections of {files.name}."
+            f"projections of {files.name}: is a shard missing?"
         )
     config = LlamaConfig(
         vocab_size=vocab_size,
