@@ -9,78 +9,29 @@ import numpy as np
 import pytest
 import torch
 from mullama.dataset_scripts.synthetic.questions import sample_pair
-from mullama.dataset_scripts.synthetic.truth import FAMILY_OF, ClipTruth
 from mullama.evaluation.synthetic import (
     EVEN_KINDS,
     against_bars,
     answer_questions,
     bootstrap_interval,
     evaluate_synthetic,
+    main,
     plan_questions,
     score,
     to_markdown,
 )
-from mullama.modeling_mullama import MertConfig, MuLlamaConfig, MuLlamaForConditionalGeneration, MuLlamaTextConfig
-from mullama.processing import MuLlamaFeatureExtractor, MuLlamaProcessor
-from mullama.training.tiny_tokenizer import train_tokenizer
-
-TEMPI, REGISTERS, STYLES = ("slow", "moderate", "fast"), ("low", "middle", "high"), ("baroque", "folk", "medieval")
-
-
-def make_truths(count: int, seed: int = 0) -> list[ClipTruth]:
-    rng, truths = random.Random(seed), []
-    for number in range(count):
-        instrument = rng.choice(list(FAMILY_OF))
-        band = rng.random() < 0.3
-        truths.append(
-            ClipTruth(
-                id=f"clip-{number}",
-                instrument=instrument,
-                family=FAMILY_OF[instrument],
-                accompaniment=None,
-                instruments=[instrument, *(["bass", "drums"] if band else [])],
-                texture="band" if band else "solo",
-                drums=band,
-                register=rng.choice(REGISTERS),
-                loudness=rng.choice(("soft", "loud")),
-                tempo=rng.choice(TEMPI),
-                bpm=100.0,
-                style=rng.choice(STYLES),
-                piece="piece",
-                soundfont="fluid",
-                seconds=1.0,
-            )
-        )
-    return truths
+from mullama.modeling_mullama import MuLlamaForConditionalGeneration
+from mullama.processing import MuLlamaProcessor
 
 
 @pytest.fixture(scope="module")
-def model_folder(tmp_path_factory):
-    """A random MU-LLaMA of a few thousand weights, with a tokenizer trained on real questions."""
-    folder = tmp_path_factory.mktemp("model")
-    rng = random.Random(0)
-    pairs = [sample_pair(truth, rng) for truth in make_truths(40) for _ in range(20)]
-    tokenizer = train_tokenizer((text for pair in pairs for text in (pair.question, pair.answer)), folder, 600)
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    convolutions = {"conv_dim": [16, 16, 16], "conv_kernel": [64, 4, 1], "conv_stride": [160, 2, 1]}
-    audio = MertConfig(**sizes, **convolutions, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2)
-    ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
-    text = MuLlamaTextConfig(**sizes, **ids, vocab_size=len(tokenizer), num_adapter_layers=1)
-    model = MuLlamaForConditionalGeneration(MuLlamaConfig(audio_config=audio, text_config=text))
-    model.save_pretrained(folder)
-    MuLlamaProcessor(MuLlamaFeatureExtractor(), tokenizer).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def data_folder(tmp_path_factory):
+def data_folder(tmp_path_factory, truths_of):
     """Six clips of a second: tones with overtones, and a truth for each."""
     folder = tmp_path_factory.mktemp("test_a")
     time = np.arange(24_000) / 24_000
     tones = [sum(np.sin(2 * np.pi * f * n * time) / n for n in (1, 2, 3)) for f in (110, 150, 220, 300, 440, 660)]
     np.save(folder / "clips.npy", np.round(np.array(tones) * 8000).astype(np.int16))
-    truths = make_truths(6)
+    truths = truths_of(6)
     (folder / "truth.jsonl").write_text("".join(json.dumps(truth.to_dict()) + "\n" for truth in truths))
     return folder
 
@@ -103,21 +54,19 @@ def test_command_writes_the_same_figures_twice(model_folder, data_folder, tmp_pa
     assert {line["kind"] for line in lines} >= {"instrument", "yes_no", "describe", "cannot_tell"}
 
 
-def test_command_says_what_is_missing(model_folder, data_folder, tmp_path):
-    done = run("--model", model_folder, "--data", tmp_path, "--out", tmp_path / "out")
-    assert done.returncode == 1
-    assert (
-        done.stderr.strip().splitlines()[-1]
-        == f"error: {tmp_path} is not a set of clips (no truth.jsonl): render one first"
-    )
+def test_command_says_what_is_missing(model_folder, tmp_path, monkeypatch):
+    arguments = ["--model", model_folder, "--data", tmp_path, "--out", tmp_path / "out"]
+    monkeypatch.setattr(sys, "argv", ["synthetic", *map(str, arguments)])
+    with pytest.raises(SystemExit, match=f"error: {tmp_path} is not a set of clips"):
+        main()
     assert not (tmp_path / "out").exists()
 
 
-def test_a_batch_of_questions_is_answered_as_one_by_one(model_folder):
+def test_a_batch_of_questions_is_answered_as_one_by_one(model_folder, truths_of):
     model = MuLlamaForConditionalGeneration.from_pretrained(model_folder).eval()
     processor = MuLlamaProcessor.from_pretrained(model_folder)
     rng = random.Random(3)
-    questions = [sample_pair(truth, rng).question for truth in make_truths(9)]
+    questions = [sample_pair(truth, rng).question for truth in truths_of(9)]
     embeds = torch.randn(9, model.config.text_config.hidden_size, generator=torch.Generator().manual_seed(0))
     together = answer_questions(model, processor, questions, embeds, 12)
     singly = [answer_questions(model, processor, [q], e[None], 12)[0] for q, e in zip(questions, embeds, strict=True)]
@@ -125,14 +74,14 @@ def test_a_batch_of_questions_is_answered_as_one_by_one(model_folder):
 
 
 @pytest.fixture(scope="module")
-def plan():
-    return plan_questions(make_truths(300), seed=5, without_audio=True)
+def plan(truths_of):
+    return plan_questions(truths_of(150), seed=5, without_audio=True)
 
 
 def test_yes_no_questions_are_balanced_for_every_value(plan):
     for condition in ("seen", "unseen"):
         asked = [item.qa for item in plan if item.qa.kind == "yes_no" and item.condition == condition]
-        assert len(asked) > 300
+        assert len(asked) > 150
         for value in {(qa.topic, qa.asked) for qa in asked}:
             truths = [qa.expected for qa in asked if (qa.topic, qa.asked) == value]
             assert sum(truths) * 2 == len(truths), value
@@ -144,8 +93,8 @@ def test_another_clips_audio_is_never_ones_own(plan):
     assert all(item.heard is None for item in plan if item.condition == "none")
 
 
-def test_true_answers_score_one_and_those_of_other_clips_score_chance(plan):
-    truths, rng = make_truths(300), random.Random(1)
+def test_true_answers_score_one_and_those_of_other_clips_score_chance(plan, truths_of):
+    truths, rng = truths_of(150), random.Random(1)
     answers = []
     for item in plan:
         if item.condition in ("seen", "unseen"):
@@ -160,7 +109,7 @@ def test_true_answers_score_one_and_those_of_other_clips_score_chance(plan):
     for kind, row in figures["kinds"].items():
         assert row["seen"]["accuracy"] == row["unseen"]["accuracy"] == 1.0, kind
         if "other" in row:
-            assert row["other"]["accuracy"] == pytest.approx(row["chance"], abs=0.12), kind
+            assert row["other"]["accuracy"] == pytest.approx(row["chance"], abs=0.15), kind
     assert set(figures["describe_recall"].values()) == set(figures["cannot_tell_topics"].values()) == {1.0}
     assert figures["false_cannot_tell"]["seen"]["accuracy"] == 0.0
     verdicts = against_bars(figures, 0)
