@@ -17,6 +17,9 @@ from transformers.utils import can_return_tuple
 
 from .configuration_mert import MertConfig
 
+# The convolutions' inner states are hundreds of times the audio's size, so without gradients they see it in pieces.
+CONV_SAMPLES_AT_ONCE = 160_000
+
 
 @dataclass
 class MertModelOutput(BaseModelOutput):
@@ -93,18 +96,73 @@ class MertModel(HubertModel):
         return self._encode(hidden_states, frame_mask, frame_weights, output_hidden_states, output_attentions)
 
     def _extract_features(self, input_values: torch.Tensor, sample_lengths: torch.Tensor | None) -> torch.Tensor:
+        """HuBERT's convolutions, from `(batch, samples)` to `(batch, channels, frames)`."""
+        is_masked = sample_lengths is not None and self.config.feat_extract_norm == "group"
+        if not is_masked and not torch.is_grad_enabled() and input_values.numel() > CONV_SAMPLES_AT_ONCE:
+            return self._extract_features_in_pieces(input_values)
+
         hidden_states = input_values[:, None]  # (batch, 1, samples)
         first, *others = self.feature_extractor.conv_layers
         # Reentrant checkpointing only trains what its inputs lead to; without it, a gradient for the audio is waste.
         if self.training and first.gradient_checkpointing:
             hidden_states.requires_grad_(True)
-        if sample_lengths is not None and self.config.feat_extract_norm == "group":
+        if is_masked:
             hidden_states = self._masked_group_norm_layer(first, hidden_states, sample_lengths)
         else:
             hidden_states = first(hidden_states)
         for layer in others:
             hidden_states = layer(hidden_states)
         return hidden_states
+
+    def _extract_features_in_pieces(self, input_values: torch.Tensor) -> torch.Tensor:
+        """The same, some seconds at a time; what the pieces share, under the convolutions' span, is computed twice."""
+        first, *others = self.feature_extractor.conv_layers
+        hop, span = 1, 1  # samples from frame to frame, and under one frame
+        for kernel, stride in zip(self.config.conv_kernel, self.config.conv_stride, strict=True):
+            span, hop = span + (kernel - 1) * hop, hop * stride
+        frames = self.frame_lengths(input_values.shape[-1])
+        step = max(1, CONV_SAMPLES_AT_ONCE // (hop * input_values.shape[0]))
+        pieces = [
+            input_values[:, None, start * hop : (min(start + step, frames) - 1) * hop + span]
+            for start in range(0, frames, step)
+        ]
+        if self.config.feat_extract_norm == "group":
+            scale, shift = self._group_norm_over_pieces(first, input_values)
+
+        features = []
+        for piece in pieces:
+            if self.config.feat_extract_norm == "group":
+                hidden_states = first.activation(first.conv(piece).mul_(scale).add_(shift))
+            else:
+                hidden_states = first(piece)
+            for layer in others:
+                hidden_states = layer(hidden_states)
+            features.append(hidden_states)
+        return torch.cat(features, dim=-1)
+
+    def _group_norm_over_pieces(
+        self, layer: nn.Module, input_values: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scale and shift, `(batch, channels, 1)`, of HuBERT's first GroupNorm, which runs over all of time."""
+        kernel, stride = self.config.conv_kernel[0], self.config.conv_stride[0]
+        frames = (input_values.shape[-1] - kernel) // stride + 1
+        step = max(1, CONV_SAMPLES_AT_ONCE // (stride * input_values.shape[0]))
+        shares, means, variances = [], [], []
+        for start in range(0, frames, step):
+            stop = min(start + step, frames)
+            states = layer.conv(input_values[:, None, start * stride : (stop - 1) * stride + kernel])
+            variance, mean = torch.var_mean(states.float(), dim=-1, keepdim=True, correction=0)
+            shares.append((stop - start) / frames)
+            means.append(mean)
+            variances.append(variance)
+        mean = sum(share * mean for share, mean in zip(shares, means, strict=True))
+        variance = sum(
+            share * (variance + (piece_mean - mean).square())
+            for share, piece_mean, variance in zip(shares, means, variances, strict=True)
+        )
+        scale = layer.layer_norm.weight[:, None] * (variance + layer.layer_norm.eps).rsqrt()
+        shift = layer.layer_norm.bias[:, None] - mean * scale
+        return scale.to(input_values.dtype), shift.to(input_values.dtype)
 
     def _masked_group_norm_layer(
         self, layer: nn.Module, hidden_states: torch.Tensor, sample_lengths: torch.Tensor

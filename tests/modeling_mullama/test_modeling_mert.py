@@ -92,6 +92,23 @@ def test_padding_changes_nothing(norm, pre_norm, attention, audio):
             assert (batch.last_hidden_state[row, :frames] - single.last_hidden_state[0]).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize(("norm", "pre_norm"), VARIANTS)
+@pytest.mark.parametrize("samples", [2400, 2399, 321])
+def test_convolutions_in_pieces_are_the_whole_ones(norm, pre_norm, samples, audio, monkeypatch):
+    """Without gradients, long audio goes through the convolutions in pieces; 70 samples a row are 1.75 frames."""
+    model = build(norm, pre_norm)
+    with torch.no_grad():
+        whole = model(audio[:, :samples] + 0.5)
+        monkeypatch.setattr("mullama.modeling_mullama.modeling_mert.CONV_SAMPLES_AT_ONCE", 210)
+        runs = []
+        model.feature_extractor.conv_layers[-1].register_forward_hook(lambda *_: runs.append(1))
+        pieces = model(audio[:, :samples] + 0.5)
+    assert len(runs) == model.frame_lengths(samples)
+    assert pieces.last_hidden_state.shape == whole.last_hidden_state.shape
+    assert (pieces.last_hidden_state - whole.last_hidden_state).abs().max() < 1e-5
+    assert (pieces.layer_means - whole.layer_means).abs().max() < 1e-5
+
+
 def test_a_row_without_audio_is_zero_and_harmless_to_the_others(audio):
     model = build("group", True).train()
     mask = torch.ones(3, 2400, dtype=torch.long)
