@@ -344,7 +344,8 @@ def _as_samples(audio: Audio | list[Audio] | list[list[Audio]]) -> list[list[Aud
         raise ValueError(
             f"an array of shape {tuple(audio.shape)} looks like (samples, channels): average the channels"
         )
-    samples = [[item] if _is_one_audio(item) else list(item) for item in audio]
+    several = [isinstance(item, (list, tuple)) and not _is_one_audio(item) for item in audio]
+    samples = [list(item) if many else [item] for item, many in zip(audio, several, strict=True)]
     if [] in samples:
         raise ValueError(f"sample {samples.index([])} has an empty list of audio")
     return samples
