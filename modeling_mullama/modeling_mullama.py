@@ -316,6 +316,14 @@ class MuLlamaModel(MuLlamaPreTrainedModel):
         self.audio_tower.requires_grad_(False)
         self.post_init()
 
+    def get_input_embeddings(self) -> nn.Module:
+        """The language model's token embeddings."""
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replaces the language model's token embeddings."""
+        self.language_model.set_input_embeddings(value)
+
     def train(self, mode: bool = True) -> "MuLlamaModel":
         """Sets the mode of all but a frozen encoder, which has no dropout, no layer-drop and no SpecAugment."""
         super().train(mode)
