@@ -63,7 +63,7 @@ TRAINING = """## Training
 Scores were rendered to clips of 5 s whose truth is known; `make tiny` does it all again from nothing on two CPU cores.
 
 1. Encoder: a MERT of 37.5 frames a second learned a log-mel and constant-Q spectrogram, then the clips' attributes,
-   from 20,000 clips; then it was frozen.
+   from 16,000 clips; then it was frozen.
 2. Language: a LLaMA of 4 layers of width 256 learned the questions and answers as text alone.
 3. Adapter (the paper's stage 1): layer mix, projection, blocks, prefix queries and gates; the rest frozen.
 4. Answers (the paper's stage 2, the language side): LLaMA's own weights, the adapter following.

@@ -160,6 +160,8 @@ class Attributes(nn.Module):
         width = config.hidden_size
         self.layer_weights = nn.Linear(config.num_hidden_layers + 1, 1)
         nn.init.constant_(self.layer_weights.weight, 1 / (config.num_hidden_layers + 1))
+        # Unit-norm means of different music differ little: standardised over clips, they are learned from much faster.
+        self.standardise = nn.BatchNorm1d(width, affine=False)
         self.hidden = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(0.1))
         self.kinds = nn.ModuleDict({kind: nn.Linear(2 * width, len(of)) for kind, of in CLOSED_KINDS.items()})
         self.drums = nn.Linear(2 * width, 1)
@@ -170,7 +172,7 @@ class Attributes(nn.Module):
 
     def forward(self, layer_means: torch.Tensor, frames: torch.Tensor) -> dict[str, torch.Tensor]:
         mixed = self.layer_weights(layer_means.transpose(1, 2)).squeeze(-1)  # (batch, width)
-        hidden = self.hidden(nn.functional.normalize(mixed, dim=-1) * mixed.shape[-1] ** 0.5)
+        hidden = self.hidden(self.standardise(nn.functional.normalize(mixed, dim=-1)))
         logits = {kind: head(hidden) for kind, head in self.kinds.items()}
         return logits | {
             "drums": self.drums(hidden).squeeze(-1),
@@ -193,7 +195,7 @@ def targets_of(truth: ClipTruth) -> dict[str, torch.Tensor]:
 
 
 class Clips(Dataset):
-    """Rendered clips; in training cut at a random start, equalised, tilted and mixed with noise, by the torch seed."""
+    """Rendered clips; in training cut at a random start and equalised at random."""
 
     def __init__(self, folders: list[str], augment: bool, seconds: float | None = None):
         self.sets = [load_clips(Path(folder)) for folder in folders]
@@ -227,11 +229,7 @@ class Clips(Dataset):
         gain = curve[self.band]
         if torch.rand(()) < 0.08:  # an old or cheap recording: nothing above some kHz
             gain = gain - 40 * torch.sigmoid((self.bins - 3000 - 7000 * torch.rand(())) / 300)
-        waveform = torch.fft.irfft(spectrum * 10 ** (gain / 20), n=waveform.shape[0])
-        if torch.rand(()) < 0.15:
-            level = waveform.square().mean().sqrt() * 10 ** (-(15 + 25 * torch.rand(())) / 20)
-            waveform = waveform + torch.randn_like(waveform) * level
-        return waveform
+        return torch.fft.irfft(spectrum * 10 ** (gain / 20), n=waveform.shape[0])
 
 
 def attribute_loss(predicted: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -319,6 +317,7 @@ def train(args: EncoderArguments) -> dict[str, float]:
     encoder.to(accelerator.device)
     short, loader, validation = accelerator.prepare(short, loader, validation)
     learn_acoustics(encoder, teacher, short, args.acoustic_steps, accelerator)
+    teacher.eval()  # standardise as over all that was heard so far: a part of a small batch is no measure
 
     trained = [p for p in [*encoder.parameters(), *attributes.parameters()] if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=args.learning_rate, betas=(0.9, 0.98), weight_decay=0.02)

@@ -37,7 +37,7 @@ TRAINING_SOUNDFONTS = ["fluid", "musescore", "csound"]
 # Name -> clips, seed, pieces, soundfonts. The language side learns from clips that the encoder never met, lest it
 # trust an encoder that knows its answers by heart; test B's soundfont sounds nowhere else.
 CLIP_SETS = {
-    "train": (20_000, 0, "train", TRAINING_SOUNDFONTS),
+    "train": (16_000, 0, "train", TRAINING_SOUNDFONTS),
     "validation": (600, 1, "validation", TRAINING_SOUNDFONTS),
     "test_a": (1_000, 2, "test", TRAINING_SOUNDFONTS),
     "test_b": (1_000, 3, "test", ["timgm6mb"]),

@@ -51,6 +51,9 @@ PLAYED_BY = {
 }
 BASS_PROGRAMS = (32, 33, 33, 34, 35)
 LEAD, SECOND, BASS, DRUMS = 0, 1, 2, 9  # MIDI channels; General MIDI fixes the drums' to 9
+# The lead is mixed to the front, as in a recording, else nobody could say which of two players leads: the others sound
+# 8, 7 and 5 dB softer (the synthesiser's gain is the cube of a channel's volume).
+CHANNEL_VOLUME, VOLUMES = 7, {LEAD: 127, SECOND: 93, BASS: 97, DRUMS: 105}
 KICK, SNARE, CLOSED_HAT, OPEN_HAT, RIDE, CRASH = 36, 38, 42, 46, 51, 49
 
 # Common styles would drown the rare ones if pieces were drawn evenly.
@@ -60,7 +63,7 @@ SILENCE_RMS = 1e-3
 
 @dataclass
 class Excerpt:
-    """A planned clip: its note events (on and off in seconds, channel, pitch, velocity), programs by channel, truth."""
+    """A planned clip: note events (on and off in seconds, channel, pitch, velocity), programs by channel, truth."""
 
     events: list[tuple[float, float, int, int, int]]
     programs: dict[int, int]
@@ -159,9 +162,8 @@ def plan_excerpt(piece: Piece, rng: np.random.Generator, clip_id: str, soundfont
             shift = octave + _octave_shift(float(np.mean([pitch for *_, pitch in notes])) + octave, low, high)
             for onset, duration, pitch in notes:
                 in_bar = onset - bars[max(0, np.searchsorted(bars, onset + 0.01) - 1)]
-                accent = (
-                    8 if in_bar < 0.01 else (3 if abs(in_bar / quarters - round(in_bar / quarters)) < 0.01 else -3)
-                )
+                on_the_beat = abs(in_bar / quarters - round(in_bar / quarters)) < 0.01
+                accent = 12 if in_bar < 0.01 else (5 if on_the_beat else -6)
                 on = (onset - start) * second_per_quarter + rng.uniform(0, 0.012)
                 off = on + max(0.03, duration * second_per_quarter * rng.uniform(0.82, 0.97))
                 sounding = pitch + shift
@@ -240,8 +242,10 @@ class Renderer:
         self.synth.generate(SAMPLING_RATE)  # let what the last clip left ring out
         for channel, program in excerpt.programs.items():
             self.synth.program_select(channel, soundfont, 0, program, False)
+            self.synth.control_change(channel, CHANNEL_VOLUME, VOLUMES[channel])
         if excerpt.truth.drums:
             self.synth.program_select(DRUMS, soundfont, 128, excerpt.drum_kit, True)
+            self.synth.control_change(DRUMS, CHANNEL_VOLUME, VOLUMES[DRUMS])
         changes = [(on, 1, channel, pitch, velocity) for on, _, channel, pitch, velocity in excerpt.events]
         changes += [(off, 0, channel, pitch, 0) for _, off, channel, pitch, _ in excerpt.events]
         samples, position, end = [], 0, round(seconds * SAMPLING_RATE)
@@ -259,6 +263,15 @@ class Renderer:
         return np.concatenate(samples).reshape(-1, 2).mean(axis=1)
 
 
+def darker(waveform: np.ndarray, cutoff: float) -> np.ndarray:
+    """`waveform` falling by 6 dB an octave above `cutoff` Hz, as instruments do when played softly.
+
+    Soundfonts ask that of velocity by default; the synthesiser here leaves it out.
+    """
+    frequencies = np.fft.rfftfreq(len(waveform), 1 / SAMPLING_RATE)
+    return np.fft.irfft(np.fft.rfft(waveform) / np.sqrt(1 + (frequencies / cutoff) ** 2), len(waveform))
+
+
 def in_a_room(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A recording of `waveform`: often some reverberation, always a microphone's noise floor and limiter, any gain."""
     if rng.random() < 0.6:
@@ -269,7 +282,7 @@ def in_a_room(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         size = 1 << int(np.ceil(np.log2(len(waveform) + length)))
         spectrum = np.fft.rfft(waveform, size) * np.fft.rfft(response, size)
         waveform = np.fft.irfft(spectrum, size)[: len(waveform)]
-    waveform = waveform + rng.standard_normal(len(waveform)) * 10 ** (rng.uniform(-80, -66) / 20)
+    waveform = waveform + rng.standard_normal(len(waveform)) * 10 ** (rng.uniform(-70, -60) / 20)
     return np.tanh(waveform * 0.7 * 10 ** (rng.uniform(-3, 3) / 20))
 
 
@@ -288,6 +301,8 @@ def render_clip(renderer: Renderer, pieces: dict[str, list[Piece]], seed: int, i
         dry = renderer.render(excerpt)
         if np.sqrt(np.mean(dry**2)) < SILENCE_RMS:
             continue
+        if excerpt.truth.loudness == "soft":
+            dry = darker(dry, rng.uniform(2000, 5000))
         wet = in_a_room(dry, rng)
         return np.round(wet * 32767).astype(np.int16), excerpt.truth
 
