@@ -66,8 +66,8 @@ SYNONYMS = {
         "folk": ["folk ?tune", "traditional"],
     },
 }
-# Names that hold the name of another instrument, or of a value, but are not it.
-NOT_THE_INSTRUMENT = r"bass guitars?|bass drums?|mouth organs?|french harps?|voice of|drum kits?"
+# Names that hold the name of another instrument, but are not it.
+NOT_THE_INSTRUMENT = re.compile(r"\b(?:bass guitars?|mouth organs?|french harps?)\b")
 CANNOT = re.compile(
     r"\b(?:can ?not|could not|unable to|not able to|impossible to|hard to|difficult to)"
     r" (?:really |reliably |possibly )?(?:tell|say|answer|hear|determine|know|judge|identify|be (?:told|determined))\b"
@@ -103,15 +103,23 @@ def _negated(text: str, at: int) -> bool:
     return inside
 
 
+def _pattern(kind: str, value: str) -> re.Pattern:
+    plural = "(?:s|es)?" if kind in ("instrument", "family") and not value.endswith("s") else ""
+    words = "|".join([re.escape(value) + plural, *SYNONYMS[kind].get(value, [])])
+    return re.compile(rf"\b(?:{words})\b")
+
+
+PATTERNS = {kind: {value: _pattern(kind, value) for value in values} for kind, values in CLOSED_KINDS.items()}
+
+
 def _mentions(text: str, kind: str) -> list[tuple[int, str]]:
     """Where `text` commits to values of a closed kind: (position, value), in order, negated ones left out."""
-    blanked = re.sub(rf"\b(?:{NOT_THE_INSTRUMENT})\b", lambda found: " " * len(found[0]), text)
+    if kind == "instrument":
+        text = NOT_THE_INSTRUMENT.sub(lambda found: " " * len(found[0]), text)
     found = {}
-    for value in CLOSED_KINDS[kind]:
-        ending = "" if value.endswith("s") else "(?:s|es)?" if kind in ("instrument", "family") else ""
-        words = "|".join([re.escape(value) + ending, *SYNONYMS[kind].get(value, [])])
-        for match in re.finditer(rf"\b(?:{words})\b", blanked):
-            if not _negated(blanked, match.start()):
+    for value, pattern in PATTERNS[kind].items():
+        for match in pattern.finditer(text):
+            if not _negated(text, match.start()):
                 found.setdefault(match.start(), value)
     return sorted(found.items())
 

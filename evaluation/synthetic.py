@@ -250,6 +250,8 @@ def score(asked: list[Asked], answers: list[str], seed: int) -> dict:
 
     kinds = {}
     for kind in KINDS:
+        if not (by[kind, "seen"] and by[kind, "unseen"]):  # so few clips that no yes/no questions pair
+            continue
         figures = {
             name: _estimate(by[kind, name], seed) for name in ("seen", "unseen", "other", "none") if by[kind, name]
         }

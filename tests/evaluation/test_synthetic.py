@@ -43,10 +43,12 @@ def run(*arguments) -> subprocess.CompletedProcess:
 
 def test_command_writes_the_same_figures_twice(model_folder, data_folder, tmp_path):
     features = tmp_path / "features.safetensors"
-    done = run("--model", model_folder, "--data", data_folder, "--out", tmp_path / "1", "--features", features)
+    done = run(
+        "--model", model_folder, "--data", data_folder, "--out", tmp_path / "1", "--features", features, "--clips", 4
+    )
     assert done.returncode == 0, done.stderr
     assert "| instrument |" in done.stdout and "NOT MET" in done.stdout
-    evaluate_synthetic(str(model_folder), [data_folder], tmp_path / "2", features=features)
+    evaluate_synthetic(str(model_folder), [data_folder], tmp_path / "2", clips=4, features=features)
     for name in ("results.json", "predictions.jsonl", "results.md"):
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
     lines = [json.loads(line) for line in (tmp_path / "1" / "predictions.jsonl").read_text().splitlines()]
