@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -181,7 +182,10 @@ def test_a_closed_pipe_is_no_error(random_model, songs):
 
 def test_ctrl_c_ends_quietly(random_model, songs):
     args = [COMMAND, "ask", str(songs[0]), "-", "--model", str(random_model), "--max-new-tokens", "4"]
-    with subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # What runs in the background of a shell inherits that it ignores the signal.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(args, **pipes, preexec_fn=heed) as process:
         process.stdin.write(f"{QUESTION}\n".encode())
         process.stdin.flush()
         assert process.stdout.readline()  # it waits for the next question now

@@ -95,11 +95,10 @@ def test_wheel_holds_one_import_package_and_its_data(unpacked_wheel):
         inside = {path.name for path in (package / folder).glob(pattern)}
         assert inside == {path.name for path in (REPOSITORY / folder).glob(pattern)}, folder
     modules = {str(path.relative_to(package)) for path in package.rglob("*.py")}
-    folders = ("modeling_mullama", "processing", "dataset_scripts", "training", "evaluation")
     expected = {path.name for path in REPOSITORY.glob("*.py")}
-    for folder in folders:
-        expected |= {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / folder).rglob("*.py")}
-    assert modules >= expected
+    for folder in {path.parent for path in REPOSITORY.glob("[a-z]*/__init__.py")}:
+        expected |= {str(path.relative_to(REPOSITORY)) for path in folder.rglob("*.py")}
+    assert modules == expected
 
 
 def test_wheel_runs(unpacked_wheel, random_model, audio_corpus, tmp_path):
