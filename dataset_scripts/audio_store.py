@@ -123,11 +123,20 @@ def load_clip_audio(store: AudioStore, name: str, flac: bool = False, sampling_r
     except AudioError as error:
         return ClipAudio(name, b"", 0.0, _without_size(str(error), name))
     duration = samples / rate
+    wav_bytes = _stated_wav_bytes(data)
+    if len(data) < (1 - MISSING_SHARE) * wav_bytes:
+        return ClipAudio(name, b"", duration, f"{name}: breaks off, {len(data)} of {wav_bytes} bytes are there")
     if duration < (1 - MISSING_SHARE) * stated < float("inf"):
         return ClipAudio(name, b"", duration, f"{name}: breaks off after {duration:.2f} s of {stated:.2f} s")
     if encode:
         return ClipAudio(str(PurePosixPath(name).with_suffix(".flac")), encoded.getvalue(), duration)
     return ClipAudio(name, data, duration)
+
+
+def _stated_wav_bytes(data: bytes) -> int:
+    """What a wav file's header says of its size, which libsndfile silently corrects; 0 where it does not tell."""
+    stated = int.from_bytes(data[4:8], "little")
+    return stated + 8 if data[:4] == b"RIFF" and stated != 0xFFFFFFFF else 0  # as written into a pipe
 
 
 def _encode_flac(windows: Iterable[np.ndarray], target: io.BytesIO, rate: int) -> int:

@@ -7,6 +7,7 @@ From rows of questions and answers and a folder or zip of audio to a dataset: Pa
     OUT/left_out.jsonl                      clips whose audio is missing or broken, and why (their text is in "text")
 """
 
+import hashlib
 import json
 import shutil
 from collections import Counter, deque
@@ -68,6 +69,7 @@ class BuildReport:
     models: set[str] = field(default_factory=set)  # that wrote the answers, where rows tell
     shards: Counter = field(default_factory=Counter)  # split -> shards with audio
     left_out: list[dict[str, str]] = field(default_factory=list)  # id and reason
+    fingerprint: str = ""  # of all that was written
     sample: dict | None = None
 
 
@@ -160,6 +162,7 @@ def _write_rows(
 ) -> None:
     text_writers: dict[str, _ShardWriter] = {}
     audio_writers: dict[str, _ShardWriter] = {}
+    digest = hashlib.blake2b(digest_size=8)
     with tqdm(unit="clip", disable=None, dynamic_ncols=True) as bar:
         for row, audio in _with_audio(rows, store, flac, sampling_rate, num_proc):
             split, key = row["split"], (row["split"], row["source"])
@@ -169,6 +172,7 @@ def _write_rows(
             if split not in text_writers:
                 text_writers[split] = _ShardWriter(draft / "text", split, TEXT_FEATURES, "ZSTD", shard_bytes)
             text_writers[split].write(record, sum(map(len, map(str, record.values()))))
+            digest.update(json.dumps(record).encode())
             report.clips[key] += 1
             report.pairs[key] += len(row["qa"])
             if usable:
@@ -176,6 +180,7 @@ def _write_rows(
                     # Audio files are packed already.
                     audio_writers[split] = _ShardWriter(draft / "data", split, FEATURES, "NONE", shard_bytes)
                 record["audio"] = {"bytes": audio.data, "path": Path(audio.name).name}
+                digest.update(audio.data)
                 audio_writers[split].write(record, len(audio.data) + 1_000)
                 report.audio_clips[key] += 1
                 report.seconds[key] += audio.duration
@@ -186,6 +191,7 @@ def _write_rows(
             if report.sample is None and (usable or store is None):
                 report.sample = {name: value for name, value in record.items() if name != "audio"}
             bar.update()
+    report.fingerprint = digest.hexdigest()
     for writer in text_writers.values():
         writer.finish()
     for split, writer in audio_writers.items():

@@ -41,8 +41,8 @@ def write_card(path: Path, report: "BuildReport", name: str, with_audio: bool) -
     splits = [split for split in SPLITS if any(key[0] == split for key in report.clips)]
     configs = []
     if with_audio:
-        configs.append(_config("default", "data", [split for split in splits if report.shards[split]]))
-    configs.append(_config("text", "text", splits))
+        configs.append(_config("default", "data", [split for split in splits if report.shards[split]], report))
+    configs.append(_config("text", "text", splits, report))
     configs[0]["default"] = True
     licenses = sorted({license.lower() for license in report.licenses.values()})
     data = DatasetCardData(
@@ -58,9 +58,11 @@ def write_card(path: Path, report: "BuildReport", name: str, with_audio: bool) -
     path.write_text(text, encoding="utf-8")
 
 
-def _config(name: str, folder: str, splits: list[str]) -> dict:
+def _config(name: str, folder: str, splits: list[str], report: "BuildReport") -> dict:
     files = [{"split": split, "path": f"{folder}/{split}-*.parquet"} for split in splits]
-    return {"config_name": name, "data_files": files}
+    # `datasets` names its cache by a folder's name and configs, not by what is in it: the fingerprint makes a dataset
+    # that was built anew another one.
+    return {"config_name": name, "data_files": files, "description": f"fingerprint {report.fingerprint}"}
 
 
 def _body(report: "BuildReport", name: str, with_audio: bool, splits: list[str]) -> str:

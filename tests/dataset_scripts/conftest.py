@@ -5,11 +5,8 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 import urllib.request
-from collections import Counter
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +14,15 @@ import pytest
 import soundfile
 
 HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True, scope="session")
+def datasets_cache(tmp_path_factory):
+    """What `datasets` prepares goes with the tests' other files, and is never found by a later run."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path_factory.mktemp("datasets_cache"))
+    yield
+    patch.undo()
 
 
 def unpacked(name: str, folder: Path) -> Path:
@@ -37,11 +43,11 @@ def eval_musicqa(tmp_path_factory) -> Path:
     return unpacked("EvalMusicQA.json", tmp_path_factory.mktemp("release"))
 
 
-class LLMServer:
-    """A running llm_server.py: `url`, and `stats()` of what it did."""
+class Server:
+    """A script of this folder that serves on loopback: `root`, and `stats()` of what it did."""
 
-    def __init__(self, *flags: str):
-        command = [sys.executable, str(HERE / "llm_server.py"), *flags]
+    def __init__(self, script: str, *arguments: object):
+        command = [sys.executable, str(HERE / script), *map(str, arguments)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.root = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
         self.url = f"{self.root}/v1"
@@ -57,17 +63,28 @@ class LLMServer:
 
 
 @pytest.fixture
-def llm_server():
-    """Starts servers: `llm_server("--misbehave", "0.3")`."""
+def serve():
     servers = []
 
-    def start(*flags: str) -> LLMServer:
-        servers.append(LLMServer(*flags))
+    def start(script: str, *arguments: object) -> Server:
+        servers.append(Server(script, *arguments))
         return servers[-1]
 
     yield start
     for server in servers:
         server.stop()
+
+
+@pytest.fixture
+def llm_server(serve):
+    """Starts a language model's server: `llm_server("--misbehave", "0.3")`."""
+    return partial(serve, "llm_server.py")
+
+
+@pytest.fixture
+def file_server(serve):
+    """Starts a server of a folder's files: `file_server(folder)`."""
+    return partial(serve, "file_server.py")
 
 
 @pytest.fixture
@@ -90,61 +107,3 @@ def write_tone(path: Path, seconds: float = 0.5, rate: int = 16_000, pitch: floa
 @pytest.fixture(scope="session")
 def tone():
     return write_tone
-
-
-class _RangeHandler(SimpleHTTPRequestHandler):
-    """Files with byte ranges, as a Hub serves them; the server counts what it sends."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        path = Path(self.translate_path(self.path))
-        if not path.is_file():
-            self.send_error(404)
-            return
-        size = path.stat().st_size
-        first, last = 0, size - 1
-        asked = self.headers.get("Range")
-        if asked:
-            low, high = asked.removeprefix("bytes=").split("-")
-            first, last = (int(low), min(int(high or last), last)) if low else (size - int(high), last)
-        self.send_response(206 if asked else 200)
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(last - first + 1))
-        if asked:
-            self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
-        self.end_headers()
-        if self.command == "HEAD":
-            return
-        with path.open("rb") as file:
-            file.seek(first)
-            left = last - first + 1
-            while left:
-                piece = file.read(min(left, 1 << 16))
-                self.wfile.write(piece)
-                left -= len(piece)
-                self.server.sent[path.name] += len(piece)
-
-    do_HEAD = do_GET
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def file_server():
-    """Serves a folder: `url, sent = file_server(folder)`; `sent` counts the bytes sent of every file."""
-    servers = []
-
-    def serve(folder: Path) -> tuple[str, Counter]:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_RangeHandler, directory=str(folder)))
-        server.daemon_threads = True
-        server.sent = Counter()
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_address[1]}", server.sent
-
-    yield serve
-    for server in servers:
-        server.shutdown()
-        server.server_close()
