@@ -25,9 +25,7 @@ from mullama.modeling_mullama import MertConfig, MertModel, MuLlamaConfig, MuLla
 from mullama.processing import MuLlamaFeatureExtractor, MuLlamaProcessor
 from safetensors.torch import load_file
 from transformers import GenerationConfig, set_seed
-from trl import SFTConfig, TrlParser
 
-from . import sft
 from .encoder import tiny_mert_config
 from .features import write_layer_means
 from .tiny_tokenizer import train_tokenizer
@@ -138,18 +136,17 @@ def hear_once(encoder: Path, clips: Path, out: Path) -> None:
     write_layer_means(MertModel.from_pretrained(encoder), load_clips(clips)[0], out)
 
 
-def run_recipe(name: str) -> None:
-    """Run one SFT recipe of training/configs."""
-    parser = TrlParser((sft.MuLlamaArguments, SFTConfig))
-    sft.train(*parser.parse_args_and_config(["--config", str(CONFIGS / f"{name}.yaml")]))
+def launch(module: str, recipe: str) -> None:
+    """Run a recipe of training/configs by two processes of one thread each; raises CalledProcessError if they fail."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    command += ["--num_cpu_threads_per_process", "1", "-m", module, "--config", str(CONFIGS / f"{recipe}.yaml")]
+    subprocess.run(command, check=True)
 
 
 def train_encoder() -> None:
-    """Run the encoder's recipe by two processes; raises CalledProcessError if they fail."""
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    launch += ["--num_cpu_threads_per_process", "1", "-m", "mullama.training.encoder"]
-    subprocess.run([*launch, "--config", str(CONFIGS / "tiny_encoder.yaml")], check=True)
+    """Run the encoder's recipe, and say that it came to its end: it saves its best step on the way."""
+    launch("mullama.training.encoder", "tiny_encoder")
     (RUNS / "encoder" / "done").touch()
 
 
@@ -182,14 +179,14 @@ def main() -> None:
         )
     step(questions, "questions", lambda: write_questions(language, questions))
     step(RUNS / "start" / "model.safetensors", "start", lambda: start_model(questions, RUNS / "start"))
-    step(RUNS / "language" / "model.safetensors", "language", lambda: run_recipe("tiny_language"))
+    step(RUNS / "language" / "model.safetensors", "language", lambda: launch("mullama.training.sft", "tiny_language"))
     encoder = RUNS / "encoder"
     step(encoder / "done", "encoder", train_encoder)
     step(means, "hear once", lambda: hear_once(encoder, language, means))
     ears = RUNS / "ears"
     step(ears / "model.safetensors", "ears", lambda: give_ears(RUNS / "language", encoder, means, ears))
-    step(RUNS / "adapter" / "model.safetensors", "adapter", lambda: run_recipe("tiny_adapter"))
-    step(RUNS / "answers" / "model.safetensors", "answers", lambda: run_recipe("tiny_answers"))
+    step(RUNS / "adapter" / "model.safetensors", "adapter", lambda: launch("mullama.training.sft", "tiny_adapter"))
+    step(RUNS / "answers" / "model.safetensors", "answers", lambda: launch("mullama.training.sft", "tiny_answers"))
 
 
 if __name__ == "__main__":
