@@ -290,6 +290,7 @@ class MuLlamaProcessor(ProcessorMixin):
             [part for message in messages for part in _audio_parts(message) if _audio_of(part) is not None]
             for messages in conversations
         ]
+        return_tensors = (processor_kwargs or {}).get("return_tensors", return_tensors)
         processor_kwargs = {**(processor_kwargs or {}), "return_tensors": return_tensors}
         audio_kwargs = {**processor_kwargs, **processor_kwargs.get("audio_kwargs", {})}
         sampling_rate = (
@@ -322,15 +323,15 @@ class MuLlamaProcessor(ProcessorMixin):
             raise ValueError("`text` must be a string or a list of strings")
         for name in ("return_mm_token_type_ids", "return_text_replacement_offsets"):  # about tokens that audio lacks
             kwargs.pop(name, None)
-        bos = self.tokenizer.bos_token
-        if bos is None or not any(item.startswith(bos) for item in texts):
-            return self.tokenizer(list(texts), **kwargs)
-        # SentencePiece puts a space before a text, but a tokenizer may put none behind a BOS that is written out: take
-        # BOS out of the text, and let the tokenizer write it.
-        kwargs["add_special_tokens"] = True
-        out = self.tokenizer([item.removeprefix(bos) for item in texts], **kwargs)
+        texts, bos, bos_length = list(texts), self.tokenizer.bos_token, 0
+        if bos is not None and any(item.startswith(bos) for item in texts):
+            # SentencePiece puts a space before a text, but a tokenizer may put none behind a BOS that is written out:
+            # take BOS out of the text, and let the tokenizer write it.
+            texts, bos_length = [item.removeprefix(bos) for item in texts], len(bos)
+            kwargs["add_special_tokens"] = True
+        out = self.tokenizer(texts, **kwargs)
         if "offset_mapping" in out:
-            out["offset_mapping"] = _shift_offsets(out["offset_mapping"], len(bos))
+            out["offset_mapping"] = [_place_offsets(row, bos_length) for row in out["offset_mapping"]]
         return out
 
 
@@ -385,13 +386,21 @@ def _normalize(window: np.ndarray) -> np.ndarray:
     return centred / np.sqrt(np.square(centred, dtype=np.float64).mean() + VARIANCE_FLOOR)
 
 
-def _shift_offsets(offsets: Any, by: int) -> Any:
-    """Character offsets moved on by `by`, but for tokens that stand for no character: lists of pairs, or a tensor."""
-    if isinstance(offsets, list):
-        return [_shift_offsets(item, by) for item in offsets]
-    if isinstance(offsets, tuple):
-        return (offsets[0] + by, offsets[1] + by) if offsets[1] > 0 else offsets
-    return offsets + by * (offsets[..., 1:] > 0)
+def _place_offsets(offsets: Any, by: int) -> list[tuple[int, int]]:
+    """
+    One text's tokens' character offsets, moved on by `by`.
+
+    A token that stands for no character keeps its place: older transformers look for answers by bisection, and
+    miss them if the padding on the right is at 0.
+    """
+    placed, end = [], 0
+    for start, stop in np.asarray(offsets).tolist():
+        if stop > 0:
+            start, end = start + by, stop + by
+        else:
+            start = end
+        placed.append((start, end))
+    return placed
 
 
 # A saved folder takes this code along, for those who load it with `trust_remote_code=True`.

@@ -346,6 +346,10 @@ class TestProcessor:
         kind = {"pt": torch.Tensor, "np": np.ndarray, None: list}[tensors]
         assert isinstance(inputs["input_ids"], kind) and isinstance(inputs["attention_mask"], kind)
         assert isinstance(inputs["input_values"], np.ndarray if tensors is None else kind)
+        again = processor.apply_chat_template(
+            messages, tokenize=True, return_dict=True, processor_kwargs={"return_tensors": tensors}
+        )
+        assert {name: type(value) for name, value in again.items()} == {n: type(v) for n, v in inputs.items()}
 
     def test_names_the_models_inputs(self, processor):
         inputs = processor(text="a", audio=noise(RATE))

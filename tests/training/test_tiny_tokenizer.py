@@ -4,9 +4,7 @@ import sentencepiece
 from mullama.training.tiny_tokenizer import PROMPT_TOKENS, train_tokenizer
 from transformers import AutoTokenizer
 
-TEXTS = [
-    f"Which instruments play in bar {n}? A {kind}, slow, quiet." for n in range(50) for kind in ("rag", "reel")
-]
+TEXTS = [f"Which instruments play in bar {n}? A {kind}, slow, quiet." for n in range(50) for kind in ("rag", "reel")]
 ANY_TEXT = ["", " ", "Which instruments play?", "  two  spaces ", "tab\tand\nline\n", "月光 ♫ Für Élise", "a" * 999]
 
 
