@@ -53,7 +53,7 @@ def test_command_writes_the_same_figures_twice(model_folder, data_folder, tmp_pa
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
     lines = [json.loads(line) for line in (tmp_path / "1" / "predictions.jsonl").read_text().splitlines()]
     assert {line["condition"] for line in lines} == {"seen", "unseen", "other"}
-    assert {line["kind"] for line in lines} >= {"instrument", "yes_no", "describe", "cannot_tell"}
+    assert {line["kind"] for line in lines} >= {"instrument", "describe", "cannot_tell"}
 
 
 def test_command_says_what_is_missing(model_folder, tmp_path, monkeypatch):
