@@ -5,7 +5,7 @@ What making and streaming MusicQA costs, against servers on loopback.
     python benchmarks/musicqa.py stream     the first row of a 500 MB shard over HTTP, in a fresh process
     python benchmarks/musicqa.py build      memory and speed of building that shard
 
-It needs the tests' servers, so it runs from a checkout. `--folder` takes the files it makes (default: a temporary one).
+It needs the tests' servers, so it runs from a checkout. `--folder` keeps the files it makes (else they are temporary).
 """
 
 import argparse

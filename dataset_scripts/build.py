@@ -179,9 +179,10 @@ def _write_rows(
                 if split not in audio_writers:
                     # Audio files are packed already.
                     audio_writers[split] = _ShardWriter(draft / "data", split, FEATURES, "NONE", shard_bytes)
-                record["audio"] = {"bytes": audio.data, "path": Path(audio.name).name}
                 digest.update(audio.data)
-                audio_writers[split].write(record, len(audio.data) + 1_000)
+                embedded = {"audio": {"bytes": audio.data, "path": Path(audio.name).name}}
+                # A dict of its own: the text's writer holds `record` far longer.
+                audio_writers[split].write(record | embedded, len(audio.data) + 1_000)
                 report.audio_clips[key] += 1
                 report.seconds[key] += audio.duration
             elif store is not None:
@@ -189,7 +190,7 @@ def _write_rows(
                 report.left_out.append({"id": row["id"], "split": split, "reason": reason})
                 bar.set_postfix(left_out=len(report.left_out), refresh=False)
             if report.sample is None and (usable or store is None):
-                report.sample = {name: value for name, value in record.items() if name != "audio"}
+                report.sample = record
             bar.update()
     report.fingerprint = digest.hexdigest()
     for writer in text_writers.values():
