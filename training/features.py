@@ -10,10 +10,11 @@ from tqdm import tqdm
 
 
 @torch.no_grad()
-def write_layer_means(encoder: MertModel, clips: np.ndarray, out: Path, batch_size: int = 50) -> None:
+def write_layer_means(
+    encoder: MertModel, extractor: MuLlamaFeatureExtractor, clips: np.ndarray, out: Path, batch_size: int = 50
+) -> None:
     """Write the layer means of `clips` (clips, samples; int16) to `out`, float16 (clips, layers + 1, width)."""
     encoder.eval()
-    extractor = MuLlamaFeatureExtractor(sampling_rate=encoder.config.sample_rate)
     shape = (len(clips), encoder.config.num_hidden_layers + 1, encoder.config.hidden_size)
     partial = out.with_suffix(".partial.npy")
     layer_means = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)

@@ -97,7 +97,8 @@ def start_model(questions: Path, out: Path, seed: int = 0) -> None:
     )
     kernels, strides = audio_config.conv_kernel, audio_config.conv_stride
     min_samples = kernels[0] + (kernels[1] - 1) * strides[0]
-    extractor = MuLlamaFeatureExtractor(window_seconds=WINDOW_SECONDS, min_samples=min_samples)
+    # Not normalised: level is part of what it is asked about.
+    extractor = MuLlamaFeatureExtractor(window_seconds=WINDOW_SECONDS, min_samples=min_samples, do_normalize=False)
     MuLlamaProcessor(extractor, tokenizer).save_pretrained(out)
     model.save_pretrained(out)
 
@@ -131,9 +132,10 @@ def give_ears(language: Path, encoder: Path, layer_means: Path, out: Path, seed:
     model.save_pretrained(out)
 
 
-def hear_once(encoder: Path, clips: Path, out: Path) -> None:
+def hear_once(encoder: Path, extractor: Path, clips: Path, out: Path) -> None:
     """The layer means of a set of clips."""
-    write_layer_means(MertModel.from_pretrained(encoder), load_clips(clips)[0], out)
+    model = MertModel.from_pretrained(encoder)
+    write_layer_means(model, MuLlamaFeatureExtractor.from_pretrained(extractor), load_clips(clips)[0], out)
 
 
 def launch(module: str, recipe: str) -> None:
@@ -182,7 +184,7 @@ def main() -> None:
     step(RUNS / "language" / "model.safetensors", "language", lambda: launch("mullama.training.sft", "tiny_language"))
     encoder = RUNS / "encoder"
     step(encoder / "done", "encoder", train_encoder)
-    step(means, "hear once", lambda: hear_once(encoder, language, means))
+    step(means, "hear once", lambda: hear_once(encoder, RUNS / "start", language, means))
     ears = RUNS / "ears"
     step(ears / "model.safetensors", "ears", lambda: give_ears(RUNS / "language", encoder, means, ears))
     step(RUNS / "adapter" / "model.safetensors", "adapter", lambda: launch("mullama.training.sft", "tiny_adapter"))
