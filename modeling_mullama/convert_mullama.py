@@ -13,6 +13,7 @@ the value matrix before LoRA: `value_correction_a` and `_b` keep what was merged
 import argparse
 import json
 import re
+import shutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +21,8 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import HfApi, constants, snapshot_download, split_torch_state_dict_into_shards
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import httpx
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tqdm import tqdm
@@ -37,7 +39,7 @@ from .modeling_mullama import MuLlamaForConditionalGeneration
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 MAX_SHARD_BYTES = 2_000_000_000
 # Pages of a mapped file count as memory while it is open: it is opened anew after so many bytes.
-MAX_MAPPED_BYTES = 512 * 1024**2
+MAX_MAPPED_BYTES = 256 * 1024**2
 LLAMA_2_CONTEXT = 4096  # tokens; Meta's params.json does not say
 IMAGEBIND_LLM_ROWS = 32
 
@@ -88,7 +90,7 @@ def _state_dict(path: Path) -> dict[str, torch.Tensor]:
     loaded = _open_pickle(path)
     weights = loaded["model"] if isinstance(loaded.get("model"), dict) else loaded
     for key, value in weights.items():
-        if not isinstance(value, torch.Tensor):
+        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
             raise ConversionError(f"{path}: {key!r} is a {type(value).__name__}, not a tensor: is this a checkpoint?")
     return weights
 
@@ -98,6 +100,15 @@ def _present_name(key: str) -> str:
     key = re.sub(r"^llma\.", "llama.", key)
     key = re.sub(r"\.weight_g$", ".parametrizations.weight.original0", key)
     return re.sub(r"\.weight_v$", ".parametrizations.weight.original1", key)
+
+
+def _split_dim(parts: list[tuple[int, ...]], whole: tuple[int, ...]) -> int | None:
+    """Along which dimension tensors of these shapes make up one of the shape `whole`; None if along none."""
+    for dim in range(len(whole)):
+        if all(len(part) == len(whole) for part in parts) and sum(part[dim] for part in parts) == whole[dim]:
+            if all(part[:dim] + part[dim + 1 :] == whole[:dim] + whole[dim + 1 :] for part in parts):
+                return dim
+    return None
 
 
 class TensorFiles:
@@ -136,29 +147,37 @@ class TensorFiles:
         """All names, in the files' order."""
         return list(self._parts)
 
-    def shape(self, key: str, split_dim: int = 0) -> tuple[int, ...]:
-        """The tensor's shape, if shards cut it along `split_dim`. Raises `ConversionError` if it is missing."""
+    def shape(self, key: str, dimensions: int) -> tuple[int, ...]:
+        """
+        The tensor's shape, if shards cut it by rows.
+
+        Raises `ConversionError` if it is missing, or has not so many dimensions.
+        """
         if key not in self._parts:
             raise ConversionError(f"{self.name}: {key!r} is missing.")
         shapes = [shape for _, _, shape in self._parts[key]]
-        if len(shapes) == 1 or split_dim >= len(shapes[0]):
-            return shapes[0]
-        return (*shapes[0][:split_dim], sum(shape[split_dim] for shape in shapes), *shapes[0][split_dim + 1 :])
+        if any(len(shape) != dimensions for shape in shapes):
+            raise ConversionError(f"{self.name}: {key!r} has shape {shapes[0]}, not {dimensions} dimensions.")
+        return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
     def claim(self, key: str, shape: tuple[int, ...]) -> Callable[[], torch.Tensor]:
         """A reader of the tensor. Raises `ConversionError` at once if it is missing or is not of this shape."""
+        if key not in self._parts:
+            raise ConversionError(f"{self.name}: {key!r} is missing.")
+        parts = self._parts[key]
+        split_dim = None
         # Shards hold slices of a matrix, along either dimension, and copies of a norm.
-        split_dim = next((dim for dim in range(len(shape)) if self.shape(key, dim) == shape), None)
-        parts = self._parts.get(key, [])
-        is_copy = len(parts) > 1 and parts[0][2] == shape
-        if not is_copy and self.shape(key, split_dim or 0) != shape:
-            shapes = " + ".join(str(part[2]) for part in parts)
-            raise ConversionError(f"{self.name}: {key!r} has shape {shapes}, but {shape} is expected.")
+        if any(part_shape != shape for _, _, part_shape in parts):
+            split_dim = _split_dim([part_shape for _, _, part_shape in parts], shape)
+            if split_dim is None:
+                shapes = " + ".join(str(part_shape) for _, _, part_shape in parts)
+                raise ConversionError(f"{self.name}: {key!r} has shape {shapes}, but {shape} is expected.")
         self.used.add(key)
 
         def read() -> torch.Tensor:
-            tensors = [self._read(path, stored_name) for path, stored_name, _ in (parts[:1] if is_copy else parts)]
-            return tensors[0] if len(tensors) == 1 else torch.cat(tensors, dim=split_dim)
+            if split_dim is None:
+                return self._read(*parts[0][:2])
+            return torch.cat([self._read(path, stored_name) for path, stored_name, _ in parts], dim=split_dim)
 
         return read
 
@@ -227,7 +246,7 @@ def find_folder(name: str, purpose: str) -> Path:
         if not constants.HF_HUB_OFFLINE and any(f.endswith(".safetensors") for f in HfApi().list_repo_files(name)):
             patterns = patterns[:3]
         return Path(snapshot_download(name, allow_patterns=patterns))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+    except (httpx.HTTPError, HFValidationError, OSError) as error:
         raise ConversionError(
             f"{name} is no folder here, and the Hub does not give it ({_first_line(error)}). For a gated repository, "
             "accept its licence on the Hub and log in with `hf auth login`."
@@ -369,7 +388,7 @@ def _read_meta_llama(folder: Path) -> Llama:
             raise ConversionError(f"{path}: {key} is {params.get(key)!r}, but a number above 0 is expected.")
     if params.get("use_scaled_rope"):
         raise ConversionError(f"{path}: use_scaled_rope is of LLaMA 3.1 and later; MU-LLaMA's is LLaMA 2.")
-    vocab_size, width = files.shape("output.weight")
+    vocab_size, width = files.shape("output.weight", 2)
     if params.get("vocab_size", -1) not in (-1, vocab_size):
         raise ConversionError(f"{path}: vocab_size is {params['vocab_size']}, but {files.name} has {vocab_size}.")
     heads = params["n_heads"]
@@ -381,7 +400,7 @@ def _read_meta_llama(folder: Path) -> Llama:
     layers = params.get("n_layers", len(numbers))
     if numbers != set(range(layers)):
         raise ConversionError(f"{path}: n_layers is {layers}, but {files.name} has {len(numbers)} layers.")
-    key_value_width = files.shape("layers.0.attention.wk.weight")[0]
+    key_value_width = files.shape("layers.0.attention.wk.weight", 2)[0]
     if key_value_width % (width // heads) or params.get("n_kv_heads", heads) * (width // heads) != key_value_width:
         raise ConversionError(
             f"{path}: n_kv_heads {params.get('n_kv_heads', heads)} does not fit the {key_value_width} rows of the key "
@@ -390,7 +409,7 @@ def _read_meta_llama(folder: Path) -> Llama:
     config = LlamaConfig(
         vocab_size=vocab_size,
         hidden_size=width,
-        intermediate_size=files.shape("layers.0.feed_forward.w1.weight")[0],
+        intermediate_size=files.shape("layers.0.feed_forward.w1.weight", 2)[0],
         num_hidden_layers=layers,
         num_attention_heads=heads,
         num_key_value_heads=key_value_width // (width // heads),
@@ -448,6 +467,11 @@ class Release:
         shards = split_torch_state_dict_into_shards(
             model.state_dict(), filename_pattern="model{suffix}.safetensors", max_shard_size=MAX_SHARD_BYTES
         )
+        needed, free = shards.metadata["total_size"], shutil.disk_usage(_existing_parent(out_dir)).free
+        if needed > free:
+            raise ConversionError(
+                f"{out_dir}: {needed:,} bytes are to be written, but {free:,} are free on that disk."
+            )
         progress = tqdm(total=len(self.recipes), desc="Converting", unit="tensor", disable=None)
         with progress, staged_folder(out_dir) as folder:
             for filename, names in shards.filename_to_tensors.items():
@@ -473,6 +497,10 @@ class Release:
         if cast.isinf().any() and not tensor.isinf().any():
             raise ConversionError(f"{name} has values beyond {dtype}: convert to bfloat16 or float32.")
         return cast
+
+
+def _existing_parent(path: str | Path) -> Path:
+    return next(folder for folder in Path(path).absolute().parents if folder.is_dir())
 
 
 def read_release(checkpoint: str | Path, llama: str, mert: str) -> Release:
@@ -542,7 +570,7 @@ class _Planner:
         checkpoint = self.checkpoint
         if "prefix_query.weight" not in checkpoint:
             raise ConversionError(f"{checkpoint.name}: 'prefix_query.weight' is missing: is it MU-LLaMA's checkpoint?")
-        rows = checkpoint.shape("prefix_query.weight")[0]
+        rows = checkpoint.shape("prefix_query.weight", 2)[0]
         if rows == IMAGEBIND_LLM_ROWS:
             raise ConversionError(
                 f"{checkpoint.name} is of another model: its prefix_query has {rows} rows, as ImageBind-LLM's has; "
@@ -552,7 +580,7 @@ class _Planner:
     def _check_dimensions(self) -> None:
         """Says whose file is wrong where one tensor's shape alone would not."""
         checkpoint, llama, mert = self.checkpoint, self.llama.config, self.mert_config
-        rows, width = checkpoint.shape("prefix_query.weight")
+        rows, width = checkpoint.shape("prefix_query.weight", 2)
         numbers = [int(m[1]) for key in checkpoint.keys() if (m := re.match(r"llama\.layers\.(\d+)\.", key))]
         layers = max(numbers, default=-1) + 1
         if (width, layers) != (llama.hidden_size, llama.num_hidden_layers) or rows > layers:
@@ -560,7 +588,8 @@ class _Planner:
                 f"{self.llama.files.name} is a LLaMA of width {llama.hidden_size} with {llama.num_hidden_layers} "
                 f"layers, but {checkpoint.name} was trained on one of width {width} with {layers}, {rows} adapted."
             )
-        states, mert_width = checkpoint.shape("mu_mert_agg.weight")[1], checkpoint.shape("mu_mert_proj.weight")[1]
+        states = checkpoint.shape("mu_mert_agg.weight", 3)[1]
+        mert_width = checkpoint.shape("mu_mert_proj.weight", 2)[1]
         if (states, mert_width) != (mert.num_hidden_layers + 1, mert.hidden_size):
             raise ConversionError(
                 f"{self.mert_folder} is a MERT of width {mert.hidden_size} with {mert.num_hidden_layers} layers, but "
@@ -582,10 +611,10 @@ class _Planner:
 
     def _config(self) -> MuLlamaConfig:
         checkpoint, tokenizer = self.checkpoint, self.llama.tokenizer
-        rows = checkpoint.shape("prefix_query.weight")[0]
+        rows = checkpoint.shape("prefix_query.weight", 2)[0]
         layers = self.llama.config.num_hidden_layers
         ranks = [
-            checkpoint.shape(f"llama.layers.{layer}.attention.lora_wv_l1.weight")[0]
+            checkpoint.shape(f"llama.layers.{layer}.attention.lora_wv_l1.weight", 2)[0]
             for layer in range(layers - rows, layers)
             if self.has_lora
         ]
@@ -607,7 +636,7 @@ class _Planner:
             audio_config=self.mert_config,
             text_config=MuLlamaTextConfig(**llama),
             num_projector_layers=max(blocks, default=1),
-            projector_intermediate_size=checkpoint.shape("mu_mert_f1_1.weight")[0],
+            projector_intermediate_size=checkpoint.shape("mu_mert_f1_1.weight", 2)[0],
         )
 
     def plan(self) -> Release:
@@ -738,7 +767,7 @@ class _Planner:
 
     def _claim_lora(self, name: str, rows: int, columns: int) -> tuple[Callable[[], torch.Tensor], ...]:
         """LoRA's A and B."""
-        rank = self.checkpoint.shape(f"{name}_l1.weight")[0]
+        rank = self.checkpoint.shape(f"{name}_l1.weight", 2)[0]
         return (
             self.checkpoint.claim(f"{name}_l1.weight", (rank, columns)),
             self.checkpoint.claim(f"{name}_l2.weight", (rows, rank)),

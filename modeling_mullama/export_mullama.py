@@ -35,9 +35,13 @@ def staged_folder(out_dir: str | Path, overwrite: bool = False) -> Iterator[Path
         staged = outer / "new"
         staged.mkdir()
         yield staged
-        if out_dir.exists():
-            out_dir.rename(outer / "old")
-        staged.rename(out_dir)
+        replaced = out_dir.rename(outer / "old") if out_dir.exists() else None
+        try:
+            staged.rename(out_dir)
+        except OSError:
+            if replaced is not None:
+                replaced.rename(out_dir)
+            raise
     finally:
         shutil.rmtree(outer)
 

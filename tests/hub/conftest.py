@@ -39,7 +39,7 @@ def process(hub, tmp_path):
         }
         values = {name: value for name, value in (os.environ | values | environment).items() if value is not None}
         return subprocess.run(
-            [str(part) for part in command], env=values, cwd=tmp_path, capture_output=True, text=True, timeout=240
+            [str(part) for part in command], env=values, cwd=tmp_path, capture_output=True, text=True, timeout=600
         )
 
     return run

@@ -49,12 +49,12 @@ half = load("alice/model", dtype="bfloat16")
 assert half[0].dtype == torch.bfloat16 and (logits(*half) - first).abs().max() < 0.1 * first.abs().max()
 assert (load("alice/model", revision="v1")[0].lm_head.weight == model.lm_head.weight).all()
 
-greedy = {{"do_sample": False}}
+greedy = {{"do_sample": False, "max_new_tokens": 4}}
 ask = pipeline("any-to-any", model="alice/model", trust_remote_code=True, device_map="auto", dtype="bfloat16")
-answer = ask(text=messages, max_new_tokens=4, generate_kwargs=greedy, return_full_text=False)[0]["generated_text"]
+answer = ask(text=messages, generate_kwargs=greedy, return_full_text=False)[0]["generated_text"]
 assert isinstance(answer, str) and answer, answer
 ask = pipeline("any-to-any", model="alice/model", trust_remote_code=True)
-answer = ask(text=messages, max_new_tokens=4, generate_kwargs=greedy, return_full_text=False)[0]["generated_text"]
+answer = ask(text=messages, generate_kwargs=greedy, return_full_text=False)[0]["generated_text"]
 inputs = processor.apply_chat_template(messages, tokenize=True, return_dict=True)
 tokens = model.generate(**inputs, max_new_tokens=4, do_sample=False)[0, inputs["input_ids"].shape[1]:]
 assert answer == processor.decode(tokens, skip_special_tokens=True), answer

@@ -5,8 +5,7 @@ import shutil
 import sys
 
 import pytest
-from huggingface_hub import EvalResult, ModelCard
-from mullama.model_card.cards import make_model_card
+from huggingface_hub import ModelCard
 from mullama.model_card.push import PushError, model_push, space_push
 
 SPACE_CARD = "---\ntitle: MU-LLaMA\nsdk: gradio\napp_file: app.py\n---\n"
@@ -125,32 +124,3 @@ def test_the_space_is_told_its_model(hub, process, tmp_path):
     (tmp_path / "space/app.py").unlink()
     with pytest.raises(PushError, match="holds no app.py"):
         space_push("alice/space", folder=tmp_path / "space")
-
-
-def test_measured_results_are_the_hubs_evaluation_results():
-    result = EvalResult(
-        task_type="audio-text-to-text",
-        dataset_type="mu-llama/MusicQA",
-        dataset_name="MusicQA",
-        dataset_split="test",
-        metric_type="rouge",
-        metric_name="ROUGE-L F1",
-        metric_value=0.25,
-    )
-    card = ModelCard(
-        make_model_card(
-            name="a model",
-            summary="It hears.",
-            license="apache-2.0",
-            license_note="Apache-2.0.",
-            base_models=["m-a-p/MERT-v1-95M", "HuggingFaceTB/SmolLM2-360M"],
-            datasets=["mu-llama/MusicQA"],
-            results=[result],
-            sections="## Training\n\nFive minutes.",
-        )
-    )
-    data = card.data.to_dict()
-    assert data["base_model"] == ["m-a-p/MERT-v1-95M", "HuggingFaceTB/SmolLM2-360M"]
-    assert data["datasets"] == ["mu-llama/MusicQA"] and data["license"] == "apache-2.0"
-    assert card.data.eval_results[0].metric_value == 0.25 and card.data.model_name == "a model"
-    assert "## Training\n\nFive minutes." in card.text

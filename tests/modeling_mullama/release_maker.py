@@ -77,15 +77,15 @@ def make_weights(shape: Shape, seed: int) -> tuple[dict, dict, dict]:
         "feed_forward.w2": (dim, shape.ffn),
         "feed_forward.w3": (shape.ffn, dim),
     }
-    llama = {"tok_embeddings.weight": _tensor(g, shape.vocab, dim, scale=1.0)}
+    llama = {"tok_embeddings.weight": _tensor(g, shape.vocab, dim, scale=1.0).half()}
     for i in range(shape.layers):
         for name, size in sizes.items():
-            llama[f"layers.{i}.{name}.weight"] = _tensor(g, *size)
-        llama[f"layers.{i}.attention_norm.weight"] = _norm(g, dim)
-        llama[f"layers.{i}.ffn_norm.weight"] = _norm(g, dim)
-    llama["norm.weight"] = _norm(g, dim)
-    llama["output.weight"] = llama["tok_embeddings.weight"].clone() if shape.tied else _tensor(g, shape.vocab, dim)
-    llama = {name: tensor.half() for name, tensor in llama.items()}
+            llama[f"layers.{i}.{name}.weight"] = _tensor(g, *size).half()
+        llama[f"layers.{i}.attention_norm.weight"] = _norm(g, dim).half()
+        llama[f"layers.{i}.ffn_norm.weight"] = _norm(g, dim).half()
+    llama["norm.weight"] = _norm(g, dim).half()
+    embeddings = llama["tok_embeddings.weight"]
+    llama["output.weight"] = embeddings.clone() if shape.tied else _tensor(g, shape.vocab, dim).half()
 
     trained = {
         "mu_mert_agg.weight": _tensor(g, 1, shape.mert_layers + 1, 1, scale=1.0),
@@ -233,7 +233,7 @@ def _write_llama(folder: Path, shape: Shape, llama: dict) -> None:
     for shard in range(shape.shards):
         weights = {"rope.freqs": torch.ones(shape.dim // shape.heads // 2)}
         for name, tensor in llama.items():
-            if "norm" not in name:
+            if shape.shards > 1 and "norm" not in name:
                 tensor = tensor.chunk(shape.shards, dim=1 if name.endswith(by_column) else 0)[shard].clone()
             weights[name] = tensor
         path = inner / f"consolidated.{shard:02d}.pth"

@@ -2,8 +2,11 @@
 
 import io
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,8 +14,9 @@ import pytest
 import torch
 from mullama import cli
 from mullama.modeling_mullama.convert_mullama import read_release
-from mullama.tests.modeling_mullama.release_maker import Shape, make_release
+from mullama.tests.modeling_mullama.release_maker import TOKENIZER, Shape, make_release
 from safetensors.torch import load_file, save_file
+from sentencepiece import SentencePieceProcessor
 from transformers import AutoModelForMultimodalLM, AutoProcessor
 
 CODE = {
@@ -23,6 +27,11 @@ CODE = {
     "modeling_mullama.py",
     "processing_mullama.py",
 }
+PROMPT = (
+    "Below is an instruction that describes a task, paired with an input that provides further context. Write a "
+    "response that appropriately completes the request.\n\n### Instruction:\n{}\n\n### Input:\n"
+    "<built-in function input>\n\n### Response:"
+)
 SHAPES = {
     "two shards, grouped queries, 95M-like MERT": Shape(
         kv_heads=2, shards=2, ffn=104, mert_pre_norm=False, mert_format="safetensors", vocab=608, rank=3,
@@ -102,6 +111,8 @@ def test_a_generated_release_is_exact(shape, tmp_path):
     wav = torch.randn(30_000, generator=torch.Generator().manual_seed(1)) * 0.1 + 0.02
     inputs = inputs_of(processor, "Which instruments play?", wav)
     ids = inputs["input_ids"][0].tolist()
+    pieces = SentencePieceProcessor(str(TOKENIZER))
+    assert ids == [pieces.bos_id(), *pieces.encode(PROMPT.format("Which instruments play?"))]
 
     audio = model.get_audio_features(inputs["input_values"], inputs["input_values_mask"])
     torch.testing.assert_close(audio.layer_means[0], reference.layer_means(wav), atol=1e-5, rtol=0)
@@ -241,6 +252,7 @@ REFUSED = {
     "a list": (lambda f: torch.save([1], f / "checkpoint.pth"), "holds a list, not a dict"),
     "numbers": (lambda f: torch.save({"model": {"a": 1}}, f / "checkpoint.pth"), "'a' is a int, not a tensor"),
     "no prefix": (pop("prefix_query.weight"), "'prefix_query.weight' is missing: is it MU-LLaMA's"),
+    "a flat prefix": (put("prefix_query.weight", 32), r"has shape \(32,\), not 2 dimensions"),
     "no gate": (pop("llama.layers.2.attention.gate"), "'llama.layers.2.attention.gate' is missing"),
     "half a LoRA": (pop(LORA), f"'{LORA}' is missing, but other tensors of its kind"),
     "a bias less": (pop("llama.layers.0.feed_forward.w2.bias"), "w2.bias' is missing, but other"),
@@ -293,3 +305,32 @@ def test_what_cannot_be_converted_is_refused_in_one_line(spoil, message, small_r
     assert printed.out == "" and len(printed.err.splitlines()) == 1, printed.err
     assert re.search(message, printed.err), printed.err
     assert not any((tmp_path / "out").iterdir()) and not Path("EVIL").exists()
+
+
+# --- Memory
+
+MEMORY_PROGRAM = """
+import resource, sys
+from mullama.modeling_mullama import convert_mullama
+convert_mullama.MAX_SHARD_BYTES = convert_mullama.MAX_MAPPED_BYTES = 10_000_000
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+convert_mullama.read_release("checkpoint.pth", "LLaMA", "MERT").write("model")
+print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+"""
+
+
+def test_memory_holds_a_shard_and_not_the_model(tmp_path):
+    make_release(tmp_path, Shape(dim=768, layers=4, ffn=2048, is_full=True))
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY_PROGRAM],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    written = sum(path.stat().st_size for path in (tmp_path / "model").glob("*.safetensors"))
+    assert written > 100_000_000
+    # The largest matrix takes 6 MB, with its LoRA being merged some times that.
+    assert int(done.stdout) < 0.6 * written, (int(done.stdout), written)
