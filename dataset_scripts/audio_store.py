@@ -17,6 +17,7 @@ import soundfile
 from ..processing.audio_io import SAMPLING_RATE, AudioError, audio_duration, stream_windows
 
 AUDIO_SUFFIXES = {".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".mp4", ".webm", ".wma", ".aif", ".aiff"}
+LARGEST_FILE = 1_000_000_000  # bytes; Parquet's readers hold a row whole, and Arrow no more than 2 GiB
 MISSING_SHARE = 0.1  # of the stated length: a file that decodes to less than the rest is broken
 
 
@@ -71,9 +72,10 @@ class AudioStore:
     def read(self, name: str) -> bytes:
         """A file's bytes. Raises `AudioError` where the disk or the zip does not give them."""
         try:
-            if not self.is_zip:
-                return (self.path / name).read_bytes()
-            return self._open_zip().read(name)
+            size = self._open_zip().getinfo(name).file_size if self.is_zip else (self.path / name).stat().st_size
+            if size > LARGEST_FILE:
+                raise AudioError(f"{name}: {size / 1e9:.1f} GB, more than a row can hold; cut it")
+            return self._open_zip().read(name) if self.is_zip else (self.path / name).read_bytes()
         except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise AudioError(f"{name}: cannot be read ({error})") from error
         except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed in a way that Python cannot read
@@ -121,7 +123,8 @@ def load_clip_audio(store: AudioStore, name: str, flac: bool = False, sampling_r
             windows = stream_windows(data, sampling_rate=rate)
             samples = _encode_flac(windows, encoded, rate) if encode else sum(len(window) for window in windows)
     except AudioError as error:
-        return ClipAudio(name, b"", 0.0, _without_size(str(error), name))
+        _, _, told = str(error).partition(": ")  # the reader calls bytes `<123 bytes>`; we know the file's name
+        return ClipAudio(name, b"", 0.0, f"{name}: {told}")
     duration = samples / rate
     wav_bytes = _stated_wav_bytes(data)
     if len(data) < (1 - MISSING_SHARE) * wav_bytes:
@@ -146,9 +149,3 @@ def _encode_flac(windows: Iterable[np.ndarray], target: io.BytesIO, rate: int) -
             file.write(np.clip(window, -1.0, 1.0))
             samples += len(window)
     return samples
-
-
-def _without_size(message: str, name: str) -> str:
-    """The reader calls bytes `<123 bytes>`; we know the file's name."""
-    _, _, told = message.partition(": ")
-    return f"{name}: {told or message}"

@@ -89,7 +89,14 @@ def _check_row(line: str, where: str) -> dict:
         )
     ):
         raise RowError(f"{where}: `qa` is not a list of question, answer and kind")
-    return {**make_row(row["id"], "unknown", pairs), **row}
+    row = {**make_row(row["id"], "unknown", pairs), **row}
+    for field in ("tags", "audio_names"):
+        if not isinstance(row[field], list) or not all(isinstance(text, str) for text in row[field]):
+            raise RowError(f"{where}: `{field}` is not a list of texts")
+    for field in ("source", "license", "split", "caption"):
+        if not isinstance(row[field], str) and (row[field] is not None or field in ("source", "license")):
+            raise RowError(f"{where}: `{field}` is not text")
+    return row
 
 
 def read_release(paths: Iterable[str | Path], split: str | None = None) -> Iterator[dict]:

@@ -228,9 +228,16 @@ def test_a_damaged_zip_member_is_left_out(tone, tmp_path):
     damaged[200:260] = bytes(60)
     packed.write_bytes(damaged)
     clip = load_clip_audio(AudioStore(packed), "a.wav")
-    assert clip.error.startswith("a.wav: cannot be read")
+    assert clip.error.startswith("a.wav: cannot be read (")
     with pytest.raises(AudioError):
         AudioStore(packed).read("a.wav")
+
+
+def test_a_file_that_no_row_can_hold_is_not_read(tmp_path):
+    with (tmp_path / "day.wav").open("wb") as file:
+        file.truncate(3_000_000_000)  # a hole on the disk
+    clip = load_clip_audio(AudioStore(tmp_path), "day.wav")
+    assert clip.error == "day.wav: 3.0 GB, more than a row can hold; cut it"
 
 
 @pytest.mark.parametrize(
@@ -278,6 +285,8 @@ def test_an_unfinished_or_broken_qa_file_is_told(tmp_path):
         ("nothing", "not JSON"),
         ("[]", "not a row with an id"),
         ('{"id": "a", "qa": []}', "`qa` is not"),
+        (json.dumps({"id": "a", "qa": PAIRS, "tags": "calm"}), "`tags` is not a list of texts"),
+        (json.dumps({"id": "a", "qa": PAIRS, "caption": 5}), "`caption` is not text"),
     ]:
         path.write_text(f"\n{line}\n")
         with pytest.raises(RowError, match=f"line 2: {problem}"):
