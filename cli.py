@@ -13,6 +13,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 INTERRUPTED = 130  # what a shell gives for Ctrl-C
 
@@ -102,7 +103,8 @@ def _ask(args: argparse.Namespace) -> int:
             try:
                 if path not in songs:
                     songs[path] = None  # one that cannot be heard is told once, and left out of further questions
-                    songs[path] = asker.hear(path, args.start, args.end)
+                    with nullcontext() if args.debug else _hushed_decoders():
+                        songs[path] = asker.hear(path, args.start, args.end)
                 if songs[path] is None:
                     continue
                 label = f"{path}: " if len(args.audio) > 1 else ""
@@ -136,6 +138,25 @@ def _questions(question: str) -> Iterator[str]:
         yield from filter(None, (line.strip() for line in sys.stdin))
     else:
         yield question
+
+
+@contextmanager
+def _hushed_decoders() -> Iterator[None]:
+    """
+    Keep stderr to ourselves: decoders in C write notes on a broken file to its descriptor, beside our one clear line.
+    """
+    python, descriptor = sys.stderr, os.dup(2)
+    with (
+        open(os.devnull, "wb") as nowhere,
+        open(descriptor, "w", encoding=python.encoding, errors=python.errors) as own,
+    ):
+        os.dup2(nowhere.fileno(), 2)
+        sys.stderr = own
+        try:
+            yield
+        finally:
+            sys.stderr = python
+            os.dup2(descriptor, 2)
 
 
 def _print_pieces(label: str) -> Callable[[str], None]:

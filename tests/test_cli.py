@@ -145,10 +145,10 @@ MertModel.forward = counted
 
 def test_drawn_answers_come_again_with_their_seed(ask, songs):
     questions = f"{QUESTION}\n" * 2
-    drawn = {
-        seed: ask(songs[0], "-", "--temperature", 5, "--seed", seed, text=questions).stdout.splitlines()
-        for seed in (1, 2)
-    }
+    drawn = {}
+    for seed in (1, 2):
+        done = ask(songs[0], "-", "--temperature", 5, "--seed", seed, "--json", text=questions)
+        drawn[seed] = [json.loads(line)["answer"] for line in done.stdout.splitlines()]
     assert drawn[1][0] == drawn[1][1] and drawn[2][0] == drawn[2][1]
     assert drawn[1][0] != drawn[2][0]
 

@@ -35,7 +35,8 @@ def test_the_whole_corpus_in_one_run(audio_corpus, random_model):
     answered = {line["audio"]: line for line in map(json.loads, done.stdout.splitlines())}
     assert set(answered) == set(map(str, odd.values()))
     for kind, path in odd.items():
-        assert answered[str(path)]["seconds"] == pytest.approx(audio_corpus.seconds[kind], abs=0.7), kind
+        slack = 1.1 if kind.startswith("truncated") else 0.06  # a broken last block is lost, or a window's tail
+        assert answered[str(path)]["seconds"] == pytest.approx(audio_corpus.seconds[kind], abs=slack), kind
 
     lines = done.stderr.splitlines()
     assert all(line.startswith("mullama: ") for line in lines)
