@@ -4,7 +4,6 @@ import os
 
 import pytest
 import torch
-
 from mullama.evaluation.musicnn import SAMPLING_RATE, TAGS, MusicnnTagger
 
 WHEEL = os.environ.get("MUSICNN_WHEEL", "")
