@@ -80,7 +80,7 @@ class MuLlamaAudioPrefix(nn.Module):
             audio_embeds (`torch.Tensor` of shape `(batch, text width)`): what the projector makes of the audio.
             v_proj (`nn.Module`): the layer's value projection, without adapters.
 
-        Returns the gated value, of shape `(batch, 1, heads, head_dim)`.
+        Returns the gated value, of shape `(batch, 1, heads * head_dim)`.
         """
         prefix = (audio_embeds.to(self.query.device) + self.query).to(audio_embeds.dtype)
         value = v_proj(prefix)  # (batch, key-value heads * head_dim)
@@ -88,7 +88,7 @@ class MuLlamaAudioPrefix(nn.Module):
             low_rank = nn.functional.linear(prefix.to(self.value_correction_a.dtype), self.value_correction_a)
             value = value - nn.functional.linear(low_rank, self.value_correction_b)
         value = value.unflatten(-1, (-1, self.head_dim)).repeat_interleave(self.num_key_value_groups, dim=-2)
-        return (self.gate.tanh() * value).to(audio_embeds.dtype)[:, None]
+        return (self.gate.tanh() * value).to(audio_embeds.dtype).flatten(-2)[:, None]
 
 
 class MuLlamaAttention(LlamaAttention):
@@ -100,7 +100,7 @@ class MuLlamaAttention(LlamaAttention):
         self.audio_prefix = MuLlamaAudioPrefix(config, self.head_dim)
 
     def prefix_value(self, audio_embeds: torch.Tensor) -> torch.Tensor:
-        """Gated value of the audio prefix, of shape `(batch, 1, heads, head_dim)`."""
+        """Gated value of the audio prefix, of shape `(batch, 1, heads * head_dim)`."""
         # The prefix meets the base value matrix. PEFT wraps a layer that it adapts, and keeps it as `base_layer`.
         v_proj = dict(self.v_proj.named_children()).get("base_layer", self.v_proj)
         return self.audio_prefix(audio_embeds, v_proj)
@@ -140,15 +140,15 @@ class MuLlamaAttention(LlamaAttention):
             dropout=0.0 if not self.training else self.attention_dropout,
             scaling=self.scaling,
             **kwargs,
-        )  # (batch, positions, heads, head_dim)
+        )
+        attn_output = attn_output.reshape(*input_shape, -1).contiguous()  # (batch, positions, heads * head_dim)
 
         # Before `o_proj`, whose bias would otherwise count twice.
         if audio_prefix is not None:
-            attn_output = attn_output + audio_prefix[:, self.prefix_idx].unflatten(-1, (-1, self.head_dim))[:, None]
+            attn_output = attn_output + audio_prefix.select(1, self.prefix_idx).unsqueeze(1)
         elif audio_embeds is not None:
             attn_output = attn_output + self.prefix_value(audio_embeds.to(hidden_states.dtype))
 
-        attn_output = attn_output.reshape(*input_shape, -1).contiguous()
         attn_output = self.o_proj(attn_output)
         return attn_output, attn_weights
 
@@ -234,7 +234,7 @@ class MuLlamaTextModel(MuLlamaPreTrainedModel, LlamaModel):
         """
         audio_embeds = audio_embeds.to(self.dtype)
         values = [
-            layer.self_attn.prefix_value(audio_embeds).flatten(1).to(audio_embeds.device)
+            layer.self_attn.prefix_value(audio_embeds).squeeze(1).to(audio_embeds.device)
             for layer in self.layers
             if layer.is_adapted
         ]

@@ -1,10 +1,14 @@
 """A saved folder loads, with the code that it carries, where this package cannot be imported."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 
+import pytest
 import torch
+import transformers
+from mullama.modeling_mullama import configuration_mert
 
 PROGRAM = """
 import sys, torch
@@ -37,3 +41,16 @@ def test_a_saved_folder_needs_no_installation(model, ids, audio, tmp_path):
     assert torch.allclose(logits, model(ids, input_values=audio).logits, atol=1e-4)
     assert torch.equal(answer, model.generate(ids, input_values=audio, max_new_tokens=6, do_sample=False))
     assert travelling <= {path.name for path in (tmp_path / "again").glob("*.py")}
+
+
+@pytest.mark.parametrize("version", ["4.57.6", "5.3.0", "5.4.0", "6.0.0"])
+def test_an_unfit_version_of_transformers_is_refused_in_one_line(version, monkeypatch):
+    monkeypatch.setattr(transformers, "__version__", version)
+    spec = importlib.util.spec_from_file_location("configuration_mert_again", configuration_mert.__file__)
+    module = importlib.util.module_from_spec(spec)
+    if version == "5.4.0":
+        spec.loader.exec_module(module)
+        return
+    with pytest.raises(ImportError, match=f"needs transformers>=5.4.0,<6, but {version} is installed") as error:
+        spec.loader.exec_module(module)
+    assert "\n" not in str(error.value)
