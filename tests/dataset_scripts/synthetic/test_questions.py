@@ -6,7 +6,6 @@ import random
 import re
 
 import pytest
-
 from mullama.dataset_scripts.synthetic import wordings
 from mullama.dataset_scripts.synthetic.questions import (
     CHOICE,
