@@ -66,13 +66,14 @@ class Endpoint:
         if provider is None:
             key = os.environ.get("OPENAI_API_KEY") or "none"  # never empty: huggingface_hub would send its own token
             self.name = model or _first_model(name, key)
-            self._client = AsyncInferenceClient(base_url=name, api_key=key)
+            self._door = {"base_url": name, "api_key": key}
         else:
             self.name = name
-            self._client = AsyncInferenceClient(model=name, provider=provider)
+            self._door = {"model": name, "provider": provider}
 
     async def __aenter__(self) -> "Endpoint":
         """Ask once: the server is there, lets us in, knows the model; can it be held to a JSON schema?"""
+        self._client = AsyncInferenceClient(**self._door)
         schema = {
             "type": "object",
             "properties": {"ready": {"type": "boolean"}},
@@ -224,9 +225,9 @@ class LocalModel:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         if torch.accelerator.is_available():
             self._model.to(torch.accelerator.current_accelerator())
-        self._waiting: asyncio.Queue = asyncio.Queue()
 
     async def __aenter__(self) -> "LocalModel":
+        self._waiting: asyncio.Queue = asyncio.Queue()
         self._answering = asyncio.create_task(self._answer())
         return self
 

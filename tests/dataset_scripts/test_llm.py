@@ -27,6 +27,7 @@ def test_a_server_is_held_to_a_schema_where_it_can_be(llm_server, schema, struct
     llm = Endpoint(llm_server("--schema", schema).url)
     assert llm.name == "loopback-7b"  # the first that it lists
     (reply,) = ask(llm, 1)
+    assert ask(llm, 1) == [reply]  # one model can be used for several runs
     assert llm.structured is structured
     assert reply.startswith("{") is structured
     assert len(read_reply("open", reply)) == 5
@@ -109,7 +110,8 @@ def tiny_model(tmp_path_factory) -> Path:
 def test_a_local_reply_does_not_depend_on_its_company(tiny_model, monkeypatch):
     monkeypatch.setattr("mullama.dataset_scripts.llm.MAX_NEW_TOKENS", 24)
     together = ask(LocalModel(str(tiny_model), batch_size=4), 1, 2, 3, 1)
-    alone = [ask(LocalModel(str(tiny_model), batch_size=1), seed)[0] for seed in (1, 2, 3)]
+    singly = LocalModel(str(tiny_model), batch_size=1)
+    alone = [ask(singly, seed)[0] for seed in (1, 2, 3)]
     assert together == [*alone, alone[0]]
     assert len(set(alone)) == 3  # and it does depend on its seed
 
