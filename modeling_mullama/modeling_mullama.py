@@ -267,10 +267,21 @@ class MuLlamaMultiModalProjector(nn.Module):
         self.blocks = nn.ModuleList([MuLlamaProjectorBlock(config) for _ in range(config.num_projector_layers)])
 
     def forward(self, layer_means: torch.Tensor) -> torch.Tensor:
-        """From each layer's mean over time, `(batch, layers + 1, audio width)`, to `(batch, text width)`."""
+        """
+        From each layer's mean over time to one vector, `(batch, text width)`.
+
+        Args:
+            layer_means (`(batch, layers + 1, audio width)`, or `(batch, audios, layers + 1, audio width)`):
+                Several audios of an item weigh the same, whatever their length, as in the released code: the mean of
+                their unit vectors, of unit norm again. An audio of zeros is none.
+        """
         layer_means = layer_means.to(next(p.dtype for p in self.parameters() if p.is_floating_point()))
-        pooled = self.layer_weights(layer_means.transpose(-1, -2)).squeeze(-1)  # (batch, audio width)
-        audio_embeds = self.linear(nn.functional.normalize(pooled, dim=-1))
+        pooled = self.layer_weights(layer_means.transpose(-1, -2)).squeeze(-1)
+        pooled = nn.functional.normalize(pooled, dim=-1)  # (batch, audio width) or (batch, audios, audio width)
+        if layer_means.ndim == 4:
+            present = layer_means.flatten(2).any(-1, keepdim=True)  # (batch, audios, 1)
+            pooled = nn.functional.normalize((pooled * present).sum(1), dim=-1)
+        audio_embeds = self.linear(pooled)
         for block in self.blocks:
             audio_embeds = block(audio_embeds)
         return audio_embeds
@@ -349,8 +360,10 @@ class MuLlamaModel(MuLlamaPreTrainedModel):
         Args:
             input_values (`torch.FloatTensor` of shape `(batch, windows, samples)` or `(batch, samples)`):
                 Mono waveforms at the encoder's sampling rate, each window normalised to zero mean and unit variance.
+                Several audios of an item, to be heard as equals: `(batch, audios, windows, samples)`.
             input_values_mask (`torch.Tensor` of the same shape, *optional*):
-                1 on samples, 0 on padding, which stands on the right. An audio of fewer windows has windows of zeros.
+                1 on samples, 0 on padding, which stands on the right. An audio of fewer windows has windows of zeros,
+                and an item of fewer audios has audios of zeros.
             output_hidden_states, output_attentions (`bool`, *optional*):
                 Keep the encoder's, which takes the memory of all windows at once.
 
@@ -366,16 +379,16 @@ class MuLlamaModel(MuLlamaPreTrainedModel):
                 f"`input_values_mask` has shape {tuple(input_values_mask.shape)}, but `input_values` has "
                 f"{tuple(input_values.shape)}."
             )
-        batch_size = input_values.shape[0]
-        rows = input_values.flatten(0, -2)  # (batch * windows, samples)
+        audios = input_values.shape[:-2] or input_values.shape[:1]  # (batch,) or (batch, audios)
+        rows = input_values.flatten(0, -2)  # (batch [* audios] * windows, samples)
         if input_values_mask is None:
             row_mask, lengths = None, torch.full((len(rows),), rows.shape[-1], device=rows.device)
         else:
             row_mask = input_values_mask.flatten(0, -2)
             lengths = row_mask.long().sum(-1)
-        frames = tower.frame_lengths(lengths).view(batch_size, -1)  # (batch, windows)
-        if (frames.sum(-1) == 0).any():
-            item = int((frames.sum(-1) == 0).nonzero()[0])
+        frames = tower.frame_lengths(lengths).view(*audios, -1)  # (batch [, audios], windows)
+        if (frames.flatten(1).sum(-1) == 0).any():
+            item = int((frames.flatten(1).sum(-1) == 0).nonzero()[0])
             raise ValueError(
                 f"Audio {item} of the batch has not one frame of sound ({rows.shape[-1]} samples a window)."
             )
@@ -396,9 +409,9 @@ class MuLlamaModel(MuLlamaPreTrainedModel):
             row_means = self._encode_in_groups(rows, lengths.tolist())
 
         # An audio is as long as its frames, whichever window they fell in.
-        weights = (frames / frames.sum(-1, keepdim=True)).to(row_means.device)
-        row_means = row_means.unflatten(0, (batch_size, -1))  # (batch, windows, layers + 1, audio width)
-        layer_means = (row_means * weights[..., None, None]).sum(1)
+        weights = (frames / frames.sum(-1, keepdim=True).clamp(min=1)).to(row_means.device)
+        row_means = row_means.unflatten(0, frames.shape)  # (batch [, audios], windows, layers + 1, audio width)
+        layer_means = (row_means * weights[..., None, None]).sum(-3)
         return MuLlamaAudioOutput(
             pooler_output=self.multi_modal_projector(layer_means),
             hidden_states=None if encoded is None else encoded.hidden_states,

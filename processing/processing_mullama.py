@@ -120,8 +120,7 @@ class MuLlamaFeatureExtractor(SequenceFeatureExtractor):
         Args:
             audio: One audio, a list with one for each sample, or a list of lists with several for each. An audio is an
                 array or tensor of shape `(samples,)`, a list of floats, a path, a URL, the bytes of a file, or a dict
-                as `datasets` gives it. Several audios of one sample become windows of that sample, one after the
-                other, so that the model averages them by their length.
+                as `datasets` gives it. Several audios of one sample weigh the same, whatever their length.
             sampling_rate (`int`, *optional*): Rate in Hz of the arrays; resampled where it is not the model's. Files
                 know their own.
             padding: Taken for the sake of other feature extractors' callers: windows are always padded to the longest.
@@ -129,22 +128,25 @@ class MuLlamaFeatureExtractor(SequenceFeatureExtractor):
 
         Returns:
             `BatchFeature`: `input_values` `(batch, windows, samples)`, float32, and `input_values_mask` of that shape,
-            bool, True where a sample is real.
+            bool, True where a sample is real; `(batch, audios, windows, samples)` where a sample has several audios.
 
         Raises:
             ValueError: an audio is empty, not mono, or nowhere finite, or (`AudioError`) a file that cannot be read.
         """
         samples = [
-            [window for item in sample for window in self._windows(self._load(item, sampling_rate))]
-            for sample in _as_samples(audio)
+            [self._windows(self._load(item, sampling_rate)) for item in sample] for sample in _as_samples(audio)
         ]
-        shape = (len(samples), max(map(len, samples)), max(len(window) for sample in samples for window in sample))
-        input_values = np.full(shape, self.padding_value, dtype=np.float32)  # (batch, windows, samples)
+        audios = [windows for sample in samples for windows in sample]
+        shape = (len(samples), max(map(len, samples)), max(map(len, audios)), max(len(w) for a in audios for w in a))
+        input_values = np.full(shape, self.padding_value, dtype=np.float32)  # (batch, audios, windows, samples)
         mask = np.zeros(shape, dtype=bool)
         for i, sample in enumerate(samples):
-            for j, window in enumerate(sample):
-                input_values[i, j, : len(window)] = _normalize(window) if self.do_normalize else window
-                mask[i, j, : len(window)] = True
+            for j, windows in enumerate(sample):
+                for k, window in enumerate(windows):
+                    input_values[i, j, k, : len(window)] = _normalize(window) if self.do_normalize else window
+                    mask[i, j, k, : len(window)] = True
+        if shape[1] == 1:
+            input_values, mask = input_values[:, 0], mask[:, 0]
         return BatchFeature({"input_values": input_values, "input_values_mask": mask}, tensor_type=return_tensors)
 
     def fetch_audio(self, audio: Audio | list[Audio], sampling_rate: int | None = None) -> Any:

@@ -267,14 +267,14 @@ class TestProcessor:
         inputs = processor(text=["a", "b", "c"], audio=noise(RATE))
         assert inputs["input_ids"].shape[0] == 3 and inputs["input_values"].shape == (1, 1, RATE)
 
-    def test_several_audios_of_a_text_are_its_windows(self, processor):
+    def test_several_audios_of_a_text_stand_side_by_side(self, processor):
         a, b = noise(RATE), noise(2 * RATE, seed=1)
         inputs = processor(text="a", audio=[a, b])
-        assert inputs["input_values_mask"].sum(-1).tolist() == [[RATE, 2 * RATE]]
+        assert inputs["input_values_mask"].sum(-1).tolist() == [[[RATE], [2 * RATE]]]
         single = processor.feature_extractor(b, return_tensors="pt")
-        torch.testing.assert_close(inputs["input_values"][:, 1], single["input_values"][:, 0])
+        torch.testing.assert_close(inputs["input_values"][:, 1], single["input_values"])
         inputs = processor(text=["a", "b"], audio=[[a, b], a])
-        assert inputs["input_values_mask"].sum(-1).tolist() == [[RATE, 2 * RATE], [RATE, 0]]
+        assert inputs["input_values_mask"].sum(-1).tolist() == [[[RATE], [2 * RATE]], [[RATE], [0]]]
 
     @pytest.mark.parametrize(
         ("given", "words"),
@@ -319,7 +319,7 @@ class TestProcessor:
         ]
         parts = [dict(part) for chat in chats for message in chat for part in message["content"]]
         inputs = processor.apply_chat_template(chats, tokenize=True, return_dict=True)
-        assert inputs["input_values_mask"].sum(-1).tolist() == [[RATE, 2 * RATE], [3 * RATE, 0]]
+        assert inputs["input_values_mask"].sum(-1).tolist() == [[[RATE], [2 * RATE]], [[3 * RATE], [0]]]
         # What it was given is as it was.
         again = [part for chat in chats for message in chat for part in message["content"]]
         assert all(part.keys() == was.keys() for part, was in zip(again, parts, strict=True))
