@@ -3,8 +3,9 @@ Peak memory of converting a release and of loading the result, at 1.1 billion pa
 
     python benchmarks/convert_memory.py [--dir DIR] [--dtype float32|float16|bfloat16]
 
-A release of random weights is generated (about 3 GB on disk), converted by `mullama convert` in one process and loaded
-in another. Prints each one's peak resident memory and the bound that it is held to; exit status 1 if one is passed.
+A release of random weights is generated (about 3 GB on disk), converted by `mullama convert` in one process, loaded
+and asked in another. Prints each one's peak resident memory and the bound that it is held to; exit status 1 if one is
+passed.
 """
 
 import argparse
@@ -29,12 +30,15 @@ SHAPE = Shape(
     mert_layers=12,
     mert_dim=768,
 )
+# Weights that nothing has touched take no memory yet: only an answer shows what holding them takes.
 LOAD = """
-import resource, sys
+import resource, sys, torch
 from transformers import AutoModelForMultimodalLM
 import mullama
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 model = AutoModelForMultimodalLM.from_pretrained(sys.argv[1])
+with torch.no_grad():
+    model(input_ids=torch.tensor([[1, 5, 7]]), input_values=torch.randn(1, 48_000))
 print(model.num_parameters(), sum(p.nbytes for p in model.parameters()), before)
 """
 
