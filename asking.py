@@ -8,8 +8,6 @@ This is what `mullama ask` calls, and the short way in for a program of one's ow
     print(asker.ask(song, "Which instruments play?"))
 """
 
-import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +16,8 @@ import torch
 from safetensors import SafetensorError
 from tqdm import tqdm
 from transformers.generation.streamers import TextStreamer
-from transformers.utils import logging as transformers_logging
 
-from .model_info import EMBEDDED_MODEL, model_folder
+from .model_info import EMBEDDED_MODEL, ModelError, require_mullama
 from .modeling_mullama import MuLlamaForConditionalGeneration
 from .processing import MuLlamaProcessor
 from .processing.audio_io import audio_duration, stream_windows
@@ -28,10 +25,6 @@ from .processing.audio_io import audio_duration, stream_windows
 MAX_NEW_TOKENS = 512  # as the released applications have it
 # A CPU computes float16 and bfloat16 more slowly and less exactly than float32; larger models may not fit in it.
 MAX_FLOAT32_PARAMETERS = 1_000_000_000
-
-
-class ModelError(ValueError):
-    """A model that cannot be loaded, in one line that names it, what is wrong and what to do."""
 
 
 class QuestionError(ValueError):
@@ -164,9 +157,7 @@ def load_asker(model: str | Path | None = None, device: str | None = None) -> As
     """
     model = str(EMBEDDED_MODEL if model is None else model)
     place = _device(device)
-    _check_model_type(model)
-    if not sys.stderr.isatty():
-        transformers_logging.disable_progress_bar()
+    require_mullama(model)
     try:
         loaded, report = MuLlamaForConditionalGeneration.from_pretrained(model, output_loading_info=True)
         processor = MuLlamaProcessor.from_pretrained(model)
@@ -188,16 +179,6 @@ def _device(name: str | None) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ModelError(f"device {name!r} cannot be used here: {_first_line(error)}") from error
     return device
-
-
-def _check_model_type(model: str) -> None:
-    """Refuse in one line what is no MU-LLaMA, before anything of it is loaded."""
-    try:
-        model_type = json.loads((model_folder(model) / "config.json").read_text(encoding="utf-8"))["model_type"]
-    except (OSError, UnicodeError, json.JSONDecodeError, KeyError, TypeError):
-        raise ModelError(f"{model}: not a model folder: its config.json names no model_type") from None
-    if model_type != "mullama":
-        raise ModelError(f"{model}: a {model_type!r} model, not a MU-LLaMA that answers questions")
 
 
 def _first_line(error: BaseException) -> str:

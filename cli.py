@@ -88,11 +88,19 @@ def _add_ask(subparsers, common: argparse.ArgumentParser) -> None:
 
 def _ask(args: argparse.Namespace) -> int:
     from .fast_start import collect_garbage_again, skip_compiler_and_distribution
+    from .model_info import require_mullama
 
+    require_mullama(args.model)
     skip_compiler_and_distribution()
+    from transformers.utils import logging as transformers_logging
+
     from .asking import load_asker
 
     collect_garbage_again()
+    if not args.debug:
+        transformers_logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        transformers_logging.disable_progress_bar()
 
     asker = load_asker(args.model, args.device)
     songs = {}

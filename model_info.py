@@ -12,6 +12,10 @@ MERT_TYPES = ("mert", "mert_model")
 CONVOLUTION_STRIDES = (5, 2, 2, 2, 2, 2, 2)  # HuBERT's default, which a released MERT configuration leaves out
 
 
+class ModelError(ValueError):
+    """A model that there is not or that cannot be used, in one line that names it and what is wrong."""
+
+
 def describe_model(model: str | Path | None = None) -> dict[str, Any]:
     """
     What a MU-LLaMA or a MERT is.
@@ -23,20 +27,20 @@ def describe_model(model: str | Path | None = None) -> dict[str, Any]:
         `dict`: Names to plain values, in the order to show them in; no weights are loaded and no code is run.
 
     Raises:
-        ValueError: there is no such model, or it is neither a MU-LLaMA nor a MERT.
+        ModelError: there is no such model, or it is neither a MU-LLaMA nor a MERT.
     """
     folder = model_folder(EMBEDDED_MODEL if model is None else model)
     config = _read_json(folder / "config.json")
     model_type = config.get("model_type")
     if model_type != "mullama" and model_type not in MERT_TYPES:
-        raise ValueError(f"{folder}: a {model_type!r} model, neither a MU-LLaMA nor a MERT")
+        raise ModelError(f"{folder}: a {model_type!r} model, neither a MU-LLaMA nor a MERT")
     try:
         if model_type == "mullama":
             facts = _describe_mullama(config)
         else:
             facts = {"model": "MERT, a music encoder", "class": "MertModel", **_describe_encoder(config)}
     except KeyError as missing:
-        raise ValueError(f"{folder}: its config.json lacks {missing}") from missing
+        raise ModelError(f"{folder}: its config.json lacks {missing}") from missing
     return {
         "path": str(model or folder),
         **facts,
@@ -50,15 +54,15 @@ def model_folder(model: str | Path) -> Path:
     """
     The folder itself, or the small files of a Hub repository (configuration, card) and its weights' index.
 
-    Raises `ValueError` if there is no such folder, nor such a repository to be had.
+    Raises `ModelError` if there is no such folder, nor such a repository to be had.
     """
     folder = Path(model)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise ValueError(f"{model}: not a model folder: it has no config.json")
+            raise ModelError(f"{model}: not a model folder: it has no config.json")
         return folder
     if folder.exists() or not HUB_ID.fullmatch(str(model)):
-        raise ValueError(f"{model}: no such model folder")
+        raise ModelError(f"{model}: no such model folder")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -66,16 +70,24 @@ def model_folder(model: str | Path) -> Path:
         return Path(snapshot_download(str(model), allow_patterns=["*.json", "README.md"]))
     except (OSError, ValueError, HfHubHTTPError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{model}: neither a folder here nor to be had from the Hub: {reason}") from error
+        raise ModelError(f"{model}: neither a folder here nor to be had from the Hub: {reason}") from error
+
+
+def require_mullama(model: str | Path | None = None) -> None:
+    """Raise `ModelError` unless it is a MU-LLaMA, before anything of it or of torch is loaded."""
+    folder = model_folder(EMBEDDED_MODEL if model is None else model)
+    model_type = _read_json(folder / "config.json").get("model_type")
+    if model_type != "mullama":
+        raise ModelError(f"{folder}: a {model_type!r} model, not a MU-LLaMA that answers questions")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read as JSON: {error}") from error
+        raise ModelError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: holds no JSON object")
+        raise ModelError(f"{path}: holds no JSON object")
     return content
 
 
@@ -136,11 +148,11 @@ def _safetensors_header(path: Path) -> dict[str, dict[str, Any]]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if not 0 < length < path.stat().st_size:
-            raise ValueError(f"{path}: not a safetensors file, or a truncated one")
+            raise ModelError(f"{path}: not a safetensors file, or a truncated one")
         try:
             header = json.loads(file.read(length))
         except ValueError as error:
-            raise ValueError(f"{path}: not a safetensors file, or a truncated one") from error
+            raise ModelError(f"{path}: not a safetensors file, or a truncated one") from error
     header.pop("__metadata__", None)
     return header
 

@@ -193,10 +193,6 @@ def test_ctrl_c_ends_quietly(random_model, songs):
         assert process.wait(60) == 130 and process.stderr.read() == b""
 
 
-def test_no_progress_bar_where_there_is_no_terminal(ask, audio_corpus):
-    assert ask(audio_corpus.odd["mp3"], QUESTION).stderr == ""
-
-
 def test_info_of_a_mullama(random_model):
     facts = json.loads(mullama("info", random_model, "--json").stdout)
     assert facts["class"] == "MuLlamaForConditionalGeneration"
