@@ -53,7 +53,7 @@ LIMITS = """## Limits
 - It has heard renderings of notated music only. On real recordings it is better than chance, and no more is claimed.
 - It cannot tell key, mode, metre, chords, lyrics, singer, composer, year or mood, and says so when asked.
 - Tempo classes are 48-72, 92-116 and 148-196 beats per minute; music between them is put in one of them.
-- Loudness means how hard the music is played, not the level of the file, which is normalised away.
+- Loudness means how hard the music is played, as far as timbre and the level of the file tell it.
 - Questions in other languages than English get an answer that says so.
 """
 
@@ -80,7 +80,10 @@ def real_sentence(real: dict) -> str:
             f"{kind} {row['accuracy']:.2f} (95 % interval {row['low']:.2f} to {row['high']:.2f}; chance "
             f"{row['chance']:.2f}, p = {row['p']:.3f}; {row['excerpts']} excerpts of {row['recordings']} recordings)"
         )
-    return f"On real recordings, labelled by hand and by the musicnn tagger: {'; '.join(sentences)}."
+    return (
+        "On real recordings, chosen and labelled by stems, names, spectrograms and the musicnn tagger where these agree: "
+        + f"{'; '.join(sentences)}. They are clear cases, not a random sample."
+    )
 
 
 def _cell(figures: dict, kind: str, condition: str) -> str:
@@ -166,12 +169,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--model", required=True)
     parser.add_argument("--results", type=Path, required=True, help="results.json of mullama.evaluation.synthetic")
-    parser.add_argument("--real", type=Path, required=True, help="results.json of mullama.evaluation.real_recordings")
+    parser.add_argument("--real", type=Path, help="results.json of mullama.evaluation.real_recordings")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--readme", type=Path)
     args = parser.parse_args()
     results = json.loads(args.results.read_text())
-    section = results_section(results, real_sentence(json.loads(args.real.read_text())))
+    section = results_section(results, real_sentence(json.loads(args.real.read_text())) if args.real else "")
     card = make_model_card(
         name=NAME,
         summary=SUMMARY,
