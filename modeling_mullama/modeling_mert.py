@@ -97,12 +97,15 @@ class MertModel(HubertModel):
 
     def _extract_features(self, input_values: torch.Tensor, sample_lengths: torch.Tensor | None) -> torch.Tensor:
         """HuBERT's convolutions, from `(batch, samples)` to `(batch, channels, frames)`."""
+        first, *others = self.feature_extractor.conv_layers
         is_masked = sample_lengths is not None and self.config.feat_extract_norm == "group"
-        if not is_masked and not torch.is_grad_enabled() and input_values.numel() > CONV_SAMPLES_AT_ONCE:
+        # Weights that Accelerate offloads are there in their own module's forward only.
+        is_offloaded = first.conv.weight.device.type == "meta"
+        is_long = input_values.numel() > CONV_SAMPLES_AT_ONCE
+        if is_long and not (is_masked or is_offloaded or torch.is_grad_enabled()):
             return self._extract_features_in_pieces(input_values)
 
         hidden_states = input_values[:, None]  # (batch, 1, samples)
-        first, *others = self.feature_extractor.conv_layers
         # Reentrant checkpointing only trains what its inputs lead to; without it, a gradient for the audio is waste.
         if self.training and first.gradient_checkpointing:
             hidden_states.requires_grad_(True)

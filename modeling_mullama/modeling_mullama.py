@@ -74,11 +74,11 @@ class MuLlamaAudioPrefix(nn.Module):
             self.value_correction_a = nn.Parameter(torch.empty(rank, config.hidden_size))
             self.value_correction_b = nn.Parameter(torch.empty(config.num_key_value_heads * head_dim, rank))
 
-    def forward(self, audio_embeds: torch.Tensor, v_proj: nn.Module) -> torch.Tensor:
+    def forward(self, audio_embeds: torch.Tensor, v_proj: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         """
         Args:
             audio_embeds (`torch.Tensor` of shape `(batch, text width)`): what the projector makes of the audio.
-            v_proj (`nn.Module`): the layer's value projection, without adapters.
+            v_proj (`Callable`): the layer's value projection, without adapters.
 
         Returns the gated value, of shape `(batch, 1, heads * head_dim)`.
         """
@@ -103,7 +103,8 @@ class MuLlamaAttention(LlamaAttention):
         """Gated value of the audio prefix, of shape `(batch, 1, heads * head_dim)`."""
         # The prefix meets the base value matrix. PEFT wraps a layer that it adapts, and keeps it as `base_layer`.
         v_proj = dict(self.v_proj.named_children()).get("base_layer", self.v_proj)
-        return self.audio_prefix(audio_embeds, v_proj)
+        # As a function, for Accelerate's hooks move whatever argument can be moved, modules too.
+        return self.audio_prefix(audio_embeds, v_proj.__call__)
 
     def forward(
         self,
@@ -393,14 +394,16 @@ class MuLlamaModel(MuLlamaPreTrainedModel):
                 f"Audio {item} of the batch has not one frame of sound ({rows.shape[-1]} samples a window)."
             )
 
-        rows = rows.to(tower.device, tower.dtype)
+        # Where the encoder is offloaded, its own hooks bring its input to it.
+        device = rows.device if tower.device.type == "meta" else tower.device
+        rows = rows.to(device, tower.dtype)
         trains_tower = torch.is_grad_enabled() and (self._trains_audio_tower() or input_values.requires_grad)
         encoded = None
         # Sharded weights are gathered by all processes together, so all have to call the encoder equally often.
         if trains_tower or output_hidden_states or output_attentions or _is_sharded(tower):
             encoded = tower(
                 rows,
-                None if row_mask is None else row_mask.to(tower.device),
+                None if row_mask is None else row_mask.to(device),
                 output_hidden_states=output_hidden_states,
                 output_attentions=output_attentions,
             )

@@ -287,6 +287,28 @@ def test_saved_and_loaded_it_is_the_same(model, tmp_path, ids, audio):
     assert not any(parameter.requires_grad for parameter in base.audio_tower.parameters())
 
 
+def test_offloaded_to_disk_it_is_the_same(tmp_path, ids, audio):
+    """`device_map`: here, everything that can be is on disk, and brought to the CPU when it is used."""
+    pytest.importorskip("accelerate")
+    model = small_model(value_correction_rank=2)
+    model.save_pretrained(tmp_path)
+    language_model = "model.language_model."
+    device_map = {language_model + name: "cpu" for name in ("embed_tokens", "norm", "rotary_emb", "layers.0")}
+    device_map |= {f"{language_model}layers.{index}": "disk" for index in range(1, 5)}
+    device_map |= {"model.multi_modal_projector": "disk", "model.audio_tower": "disk", "lm_head": "cpu"}
+    offloaded = MuLlamaForConditionalGeneration.from_pretrained(
+        tmp_path, device_map=device_map, offload_folder=tmp_path / "offload"
+    )
+    assert {parameter.device.type for parameter in offloaded.parameters()} == {"cpu", "meta"}
+    windows = torch.cat([audio, audio], dim=1).view(3, 2, SAMPLES)
+    with torch.no_grad():
+        expected = model(ids, input_values=windows).logits
+        assert close(offloaded(ids, input_values=windows).logits, expected, 1e-4)
+    greedy = dict(max_new_tokens=4, do_sample=False)
+    expected = model.generate(ids, input_values=audio, **greedy)
+    assert torch.equal(offloaded.generate(ids, input_values=audio, **greedy), expected)
+
+
 def test_configuration():
     config = MuLlamaConfig(
         text_config=dict(hidden_size=64), audio_config=dict(model_type="mert_model", deepnorm=False)
