@@ -368,7 +368,7 @@ def _read_hugging_face_llama(folder: Path) -> Llama:
     except (ValueError, TypeError) as error:
         raise ConversionError(f"{folder / 'config.json'}: {_first_line(error)}") from error
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ConversionError(f"{folder}: its tokenizer cannot be read: {_first_line(error)}") from error
     return Llama(_hugging_face_weights(folder), config, tokenizer, is_meta=False)

@@ -159,6 +159,12 @@ def test_a_folder_is_whole(small_release, tmp_path):
     assert (folder / "chat_template.jinja").is_file() and (folder / "tokenizer.json").is_file()
 
 
+def test_a_llama_may_be_named_by_its_inner_folder(small_release):
+    checkpoint, mert = small_release / "checkpoint.pth", str(small_release / "MERT")
+    inner, outer = (read_release(checkpoint, str(small_release / name), mert) for name in ("LLaMA/7B", "LLaMA"))
+    assert inner.config.to_dict() == outer.config.to_dict() and inner.report == outer.report
+
+
 def test_ranks_may_differ_between_layers(small_release, tmp_path):
     shutil.copytree(small_release, tmp_path / "release")
     path = tmp_path / "release" / "checkpoint.pth"
