@@ -81,8 +81,8 @@ def real_sentence(real: dict) -> str:
             f"{row['chance']:.2f}, p = {row['p']:.3f}; {row['excerpts']} excerpts of {row['recordings']} recordings)"
         )
     return (
-        "On real recordings, chosen and labelled by stems, names, spectrograms and the musicnn tagger where these agree: "
-        + f"{'; '.join(sentences)}. They are clear cases, not a random sample."
+        "On real recordings, chosen and labelled by stems, names, spectrograms and the musicnn tagger where these "
+        + f"agree: {'; '.join(sentences)}. They are clear cases, not a random sample."
     )
 
 
