@@ -44,6 +44,10 @@ lint: .venv/installed-$(EXTRAS)
 
 tiny: .venv/installed-$(EXTRAS)
 	$(PY) -m mullama.training.tiny
+	$(PY) -m mullama.evaluation.synthetic --model runs/tiny/answers --data data/tiny/test_a data/tiny/test_b --clips 600 \
+		--out runs/tiny/evaluation
+	$(PY) -m mullama.model_card.tiny --model runs/tiny/answers --results runs/tiny/evaluation/results.json \
+		--out checkpoints/mullama-tiny --readme README.md
 
 clean:
 	rm -rf .venv build *.egg-info
