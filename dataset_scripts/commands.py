@@ -78,6 +78,10 @@ def _generate(args: argparse.Namespace) -> int:
                 f"{args.audio}: holds audio of no clip (looked for {clips[0].audio_names[0]} and the like)"
             )
         clips = heard
+    if not sys.stderr.isatty():
+        from huggingface_hub.utils import disable_progress_bars
+
+        disable_progress_bars()  # transformers, imported later, keeps to it
     from .generate import generate_qa
     from .llm import open_llm
 
