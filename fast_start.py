@@ -9,6 +9,7 @@ do. Only the shell's commands use this: without it everything works as well, and
 
 import gc
 import importlib.util
+import os
 import sys
 from types import ModuleType
 from typing import Any
@@ -46,6 +47,8 @@ def skip_compiler_and_distribution() -> None:
 
     Does nothing where torch's compiler is imported already, as it then costs nothing more.
     """
+    # OpenMP's threads spin while they wait: on a machine that does other things too, that is twice all the rest.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     gc.disable()  # what an import makes stays: looking for garbage in it takes an eighth of the time
     import torch
 
