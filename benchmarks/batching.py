@@ -1,7 +1,7 @@
 """
 A batch of questions on as many clips against one after the other, side by side in one process.
 
-    python benchmarks/batching.py [--model FOLDER] [--size 16] [--tokens 32] [--seconds 10] [--repeats 3]
+    python benchmarks/batching.py [--model FOLDER] [--size 16] [--tokens 64] [--seconds 10] [--repeats 3]
 
 Without `--model`, a random model of about 100 M parameters with a small encoder. Each clip has its own question; both
 sides encode every clip and greedily generate `--tokens` tokens. The two alternate; a repeat's ratio is the singles'
@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="model folder or Hub id; a random model if left out")
     parser.add_argument("--size", type=int, default=16)
-    parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()

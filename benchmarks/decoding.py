@@ -33,7 +33,7 @@ def build(width: int, layers: int) -> tuple[MuLlamaForConditionalGeneration, Lla
         eos_token_id=None,
         pad_token_id=0,
     )
-    audio_config = MertConfig(hidden_size=64, num_attention_heads=4, intermediate_size=64)
+    audio_config = MertConfig(hidden_size=64, num_attention_heads=4, intermediate_size=64, conv_dim=(32,) * 7)
     model = MuLlamaForConditionalGeneration(MuLlamaConfig(audio_config=audio_config, text_config=text_config)).eval()
     for layer in model.model.language_model.layers:
         if layer.is_adapted:
