@@ -45,6 +45,7 @@ QUESTIONS_PER_CLIP = 24
 TOKENIZER_TEXTS = 60_000
 WINDOW_SECONDS = 5.0  # what the encoder was trained on
 MAX_NEW_TOKENS = 112
+FIRST_GATE = 0.5  # from zero, the paper's, 400 steps opened the gates to .01 and nothing was heard
 
 
 def write_questions(clips: Path, out: Path) -> None:
@@ -128,6 +129,9 @@ def give_ears(language: Path, encoder: Path, layer_means: Path, out: Path, seed:
     weight = torch.randn_like(projector.linear.weight) / projector.linear.in_features**0.5
     projector.linear.weight.copy_(weight / spread)
     projector.linear.bias.copy_(-weight @ (mean / spread))
+    for layer in model.model.language_model.layers:
+        if layer.is_adapted:
+            layer.self_attn.audio_prefix.gate.fill_(FIRST_GATE)
     MuLlamaProcessor.from_pretrained(language).save_pretrained(out)
     model.save_pretrained(out)
 
