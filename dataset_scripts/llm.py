@@ -112,9 +112,8 @@ class Endpoint:
     async def _complete(self, request: Request, seed: int, max_tokens: int) -> str:
         extra = {}
         if request.schema is not None:
-            # As extra body: huggingface_hub rewrites its own argument to an older form of TGI's where a URL is called.
             form = {"name": request.kind, "schema": request.schema, "strict": True}
-            extra = {"response_format": {"type": "json_schema", "json_schema": form}}
+            extra = {"response_format": _AsItIs({"type": "json_schema", "json_schema": form})}
         wait = FIRST_WAIT
         for attempt in range(self._retries + 1):
             least_wait = 0.0
@@ -157,6 +156,18 @@ class Endpoint:
                 await asyncio.sleep(max(least_wait, wait * random.uniform(0.5, 1.0)))
                 wait = min(2 * wait, LONGEST_WAIT)
         raise RequestFailed(problem)
+
+
+class _AsItIs(dict):
+    """
+    A `response_format` that reaches the server as OpenAI defines it.
+
+    Where a URL is called, huggingface_hub looks at the type by `get`, and rewrites `json_schema` to what only old TGI
+    servers know; what it sends it copies by `items`.
+    """
+
+    def get(self, key, default=None):
+        return default if key == "type" else super().get(key, default)
 
 
 def _first_model(url: str, key: str) -> str:

@@ -84,7 +84,9 @@ class Server:
             send(writer, 400, {"error": {"message": "response_format is not supported"}})
             return True
         await asyncio.sleep(self.delay)
-        prompt, structured = request["messages"][-1]["content"], "response_format" in request
+        prompt, form = request["messages"][-1]["content"], request.get("response_format", {})
+        # What vLLM, llama.cpp, TGI and OpenAI take, and nothing else.
+        structured = form.get("type") == "json_schema" and form["json_schema"]["schema"]["type"] == "object"
         key = f"{request['seed']} {prompt}"
         draw = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big")
         behaviour = "well"
