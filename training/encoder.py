@@ -1,6 +1,6 @@
 r"""Pre-training of a small MERT on clips whose truth is known: the tiny model's first stage.
 
-    accelerate launch --cpu --num_processes 2 --num_cpu_threads_per_process 1 -m mullama.training.encoder \
+    accelerate launch --cpu --num_processes 1 --num_cpu_threads_per_process 1 -m mullama.training.encoder \
         --config training/configs/tiny_encoder.yaml
 
 1. The first convolution is fixed to windowed cosines and sines on a log scale (a learned one needs far more audio than

@@ -143,8 +143,8 @@ def hear_once(encoder: Path, extractor: Path, clips: Path, out: Path) -> None:
 
 
 def launch(module: str, recipe: str) -> None:
-    """Run a recipe of training/configs by two processes of one thread each; raises CalledProcessError if they fail."""
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    """Run a recipe of training/configs in a process of its own; raises CalledProcessError if it fails."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
     command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     command += ["--num_cpu_threads_per_process", "1", "-m", module, "--config", str(CONFIGS / f"{recipe}.yaml")]
     subprocess.run(command, check=True)
