@@ -218,7 +218,8 @@ class LocalModel:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        self.name = name
+        # It is written into every row and onto the card, where a path of this machine has no place.
+        self.name = Path(name).resolve().name if Path(name).exists() else name
         self._batch_size = batch_size
         where = {"pretrained_model_name_or_path": name}
         if name.endswith(".gguf"):

