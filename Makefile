@@ -29,11 +29,8 @@ $(PY):
 	@touch $@
 
 demo: .venv/installed
-	@for clip in $(CLIPS)/*.ogg; do \
-		echo; echo "$$clip"; \
-		question='Which instruments play?'; echo "Q: $$question"; \
-		printf 'A: '; .venv/bin/mullama ask "$$clip" "$$question" || exit 1; \
-	done
+	@ask() { echo; echo "$$1"; echo "Q: $$2"; printf 'A: '; .venv/bin/mullama ask "$(CLIPS)/$$1" "$$2"; }; \
+		ask rendered_flute_tune.ogg 'Which instrument is playing?' && ask sectoid_metal_madness.ogg 'Are there drums?'
 
 test: .venv/installed-$(EXTRAS)
 	$(PY) -m pytest
