@@ -92,12 +92,15 @@ def test_wheel_holds_one_import_package_and_its_data(unpacked_wheel):
         ("spaces_app/examples", "*"),
         ("training/configs", "*.yaml"),
     ]:
-        inside = {path.name for path in (package / folder).glob(pattern)}
-        assert inside == {path.name for path in (REPOSITORY / folder).glob(pattern)}, folder
+        inside, here = (
+            {path.name for path in (root / folder).glob(pattern)} - {"__pycache__"} for root in (package, REPOSITORY)
+        )
+        assert inside == here, folder
     modules = {str(path.relative_to(package)) for path in package.rglob("*.py")}
     expected = {path.name for path in REPOSITORY.glob("*.py")}
     for folder in {path.parent for path in REPOSITORY.glob("[a-z]*/__init__.py")}:
         expected |= {str(path.relative_to(REPOSITORY)) for path in folder.rglob("*.py")}
+    expected |= {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "checkpoints").rglob("*.py")}
     assert modules == expected
 
 

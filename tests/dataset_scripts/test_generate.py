@@ -75,7 +75,9 @@ def test_the_whole_of_musiccaps_through_a_misbehaving_server(clips, llm_server, 
 
 def start(arguments: list[str]) -> subprocess.Popen:
     command = [sys.executable, "-m", "mullama.cli", "data", "generate", *arguments]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # A suite that runs in the background has SIGINT ignored, which its children would inherit.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
 
 
 def test_kill_9_loses_no_clip_and_repeats_none(clips, musiccaps, llm_server, tmp_path):
