@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 from mullama.dataset_scripts.generate import FAILURES_IN_A_ROW, generate_qa
