@@ -139,7 +139,8 @@ def stream(folder: Path) -> dict:
         "start = time.perf_counter()\n"
         f"rows = load_dataset('parquet', data_files='{root}/{shard.name}', split='train', streaming=True)\n"
         "row = next(iter(rows))\n"
-        "print(time.perf_counter() - start, len(row['audio']['bytes']), row['qa'][0]['question'])\n"
+        "print(time.perf_counter() - start, len(row['audio']['bytes']), row['qa'][0]['question'], flush=True)\n"
+        "import os; os._exit(0)  # Arrow's threads, still reading ahead, may hang an interpreter that ends\n"
     )
     try:
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
