@@ -29,7 +29,10 @@ def main() -> None:
     args = parser.parse_args()
     logging.set_verbosity_error()
 
-    model = AutoModelForMultimodalLM.from_pretrained(args.model).eval() if args.model else build(768, 12)[0]
+    if args.model:
+        model = AutoModelForMultimodalLM.from_pretrained(args.model, dtype=torch.float32)
+    else:
+        model, _ = build(768, 12)
     vocabulary = model.config.text_config.vocab_size
     generator = torch.Generator().manual_seed(0)
     samples = int(args.seconds * model.config.audio_config.sample_rate)
