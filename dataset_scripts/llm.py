@@ -37,6 +37,10 @@ class RequestFailed(Exception):
     """One request got no reply, however often it was made; says why."""
 
 
+class RequestRefused(RequestFailed):
+    """The server will not answer this request, and asking again would not help."""
+
+
 class Endpoint:
     """
     A chat model behind the OpenAI protocol (vLLM, TGI, llama.cpp, ...) or a Hugging Face Inference Provider.
@@ -65,7 +69,7 @@ class Endpoint:
         self.structured = False
         if provider is None:
             key = os.environ.get("OPENAI_API_KEY") or "none"  # never empty: huggingface_hub would send its own token
-            self.name = model or _first_model(name, key)
+            self.name = model or first_model(name, key)
             self._door = {"base_url": name, "api_key": key}
         else:
             self.name = name
@@ -114,48 +118,75 @@ class Endpoint:
         if request.schema is not None:
             form = {"name": request.kind, "schema": request.schema, "strict": True}
             extra = {"response_format": _AsItIs({"type": "json_schema", "json_schema": form})}
-        wait = FIRST_WAIT
-        for attempt in range(self._retries + 1):
-            least_wait = 0.0
-            try:
-                # Not the client's own limit: it is for each read, and where two end at once a cancellation is lost.
-                output = await asyncio.wait_for(
-                    self._client.chat_completion(
-                        request.messages,
-                        model=self.name,
-                        max_tokens=max_tokens,
-                        temperature=TEMPERATURE,
-                        top_p=TOP_P,
-                        seed=seed,
-                        extra_body=extra,
-                    ),
-                    self._timeout,
-                )
-                return output.choices[0].message.content or ""
-            except HfHubHTTPError as error:
-                status = error.response.status_code
-                problem = f"HTTP {status}: {_server_says(error)}"
-                if status in (401, 403, 404):
-                    raise LLMError(f"{self._where}: {problem}") from error
-                if status < 500 and status not in (408, 409, 425, 429):
-                    raise RequestFailed(problem) from error
-                least_wait = _retry_after(error)
-            except asyncio.TimeoutError:
-                problem = f"no reply in {self._timeout:g} s"
-            except HTTPError as error:
-                if request.kind == "probe" and isinstance(error, ConnectError):
-                    raise LLMError(f"{self._where}: cannot be reached ({error}); is the server running?") from error
-                problem = f"cannot be reached ({error or type(error).__name__})"
-            except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError, IndexError):
-                problem = "the server's reply is no chat completion"
-            except ValueError as error:
-                if request.kind == "probe":  # huggingface_hub's word on a missing token, a model without provider, ...
-                    raise LLMError(f"{self._where}: {error}") from error
-                problem = "the server's reply is no chat completion"
-            if attempt < self._retries:
-                await asyncio.sleep(max(least_wait, wait * random.uniform(0.5, 1.0)))
-                wait = min(2 * wait, LONGEST_WAIT)
-        raise RequestFailed(problem)
+        sampling = {"max_tokens": max_tokens, "temperature": TEMPERATURE, "top_p": TOP_P, "seed": seed}
+        return await complete_chat(
+            self._client,
+            request.messages,
+            where=self._where,
+            timeout=self._timeout,
+            retries=self._retries,
+            is_first=request.kind == "probe",
+            model=self.name,
+            extra_body=extra,
+            **sampling,
+        )
+
+
+async def complete_chat(
+    client: AsyncInferenceClient,
+    messages: list[dict],
+    *,
+    where: str,
+    timeout: float,
+    retries: int,
+    is_first: bool,
+    **asked,
+) -> str:
+    """
+    One reply of a chat endpoint, asked for again while the server is busy or broken, with waits that grow.
+
+    Args:
+        where (`str`): What messages call the endpoint.
+        timeout (`float`): Seconds that a reply may take.
+        retries (`int`): How often it is asked for again.
+        is_first (`bool`): Nothing came from this endpoint yet: one that cannot be reached is not there.
+        asked: What `AsyncInferenceClient.chat_completion` takes: model, max_tokens, temperature, ...
+
+    Raises:
+        RequestFailed: refused (`RequestRefused`), or still no reply after the retries.
+        LLMError: the endpoint is not there, does not let us in, or does not know the model.
+    """
+    wait = FIRST_WAIT
+    for attempt in range(retries + 1):
+        least_wait = 0.0
+        try:
+            # Not the client's own limit: it is for each read, and where two end at once a cancellation is lost.
+            output = await asyncio.wait_for(client.chat_completion(messages, **asked), timeout)
+            return output.choices[0].message.content or ""
+        except HfHubHTTPError as error:
+            status = error.response.status_code
+            problem = f"HTTP {status}: {_server_says(error)}"
+            if status in (401, 403, 404):
+                raise LLMError(f"{where}: {problem}") from error
+            if status < 500 and status not in (408, 409, 425, 429):
+                raise RequestRefused(problem) from error
+            least_wait = _retry_after(error)
+        except asyncio.TimeoutError:
+            problem = f"no reply in {timeout:g} s"
+        except HTTPError as error:
+            if is_first and isinstance(error, ConnectError):
+                raise LLMError(f"{where}: cannot be reached ({error}); is the server running?") from error
+            problem = f"cannot be reached ({error or type(error).__name__})"
+        except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError, IndexError):
+            problem = "the server's reply is no chat completion"
+        except ValueError as error:
+            if is_first:  # huggingface_hub's word on a missing token, a model without provider, ...
+                raise LLMError(f"{where}: {error}") from error
+            problem = "the server's reply is no chat completion"
+        if attempt < retries:
+            await asyncio.sleep(max(least_wait, wait * random.uniform(0.5, 1.0)))
+            wait = min(2 * wait, LONGEST_WAIT)
+    raise RequestFailed(problem)
 
 
 class _AsItIs(dict):
@@ -170,7 +201,8 @@ class _AsItIs(dict):
         return default if key == "type" else super().get(key, default)
 
 
-def _first_model(url: str, key: str) -> str:
+def first_model(url: str, key: str) -> str:
+    """The first model that the server at a URL lists. Raises `LLMError` if it lists none."""
     listing = f"{url.rstrip('/')}/models"
     try:
         response = get_session().get(listing, headers={"authorization": f"Bearer {key}"}, timeout=30)
