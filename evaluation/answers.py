@@ -81,6 +81,8 @@ NEGATION = re.compile(
 CONTRACTIONS = (("can't", "cannot"), ("won't", "will not"), ("isn't", "is not"), ("n't", " not"))
 YES = re.compile(r"\b(?:yes|yeah|yep|yup|indeed|correct|certainly|definitely|absolutely|affirmative|true)\b")
 NO = re.compile(r"\b(?:no|nope|nah|negative|false)\b")
+# A verdict that follows its reason: "I hear a flute, so no, there is no piano."
+CONCLUSION = re.compile(r"\b(?:so|therefore|thus|hence),? (?:the answer is )?(yes|no)\b(?=[,.:;!]|$)")
 NUMBER = re.compile(r"\b\d+(?:\.\d+)?\b")
 
 
@@ -153,10 +155,13 @@ def _affirms(text: str, word: str) -> bool | None:
 
 
 def _yes_no(text: str, asked: str) -> bool | str | None:
-    """The first yes or no; else whether what was asked for is said to be there."""
+    """The first yes or no, in front or as a conclusion; else whether what was asked for is said to be there."""
     cannot, yes, no = CANNOT.search(text), YES.match(text), NO.match(text)
     if yes or no:
         return bool(yes)
+    concluded = CONCLUSION.search(text)
+    if concluded and not (cannot and cannot.start() < concluded.start()):
+        return concluded[1] == "yes"
     if cannot and cannot.start() < 12:
         return CANNOT_TELL
     if re.match(r"(?:of course|sure|there is|there are|i do|it (?:is|does)|they are)\b(?! (?:no|not)\b)[.!]?$", text):

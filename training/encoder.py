@@ -5,6 +5,8 @@ r"""Pre-training of a small MERT on clips whose truth is known: the tiny model's
 
 1. The first convolution is fixed to windowed cosines and sines on a log scale (a learned one needs far more audio than
    a CPU hears in an hour), and the others regress a log-mel and constant-Q spectrogram: MERT's acoustic teacher.
+   One channel in each group of the positional convolution regresses the strength of onsets, and that convolution is
+   fixed to resonators on them: a tempogram.
 2. Then the whole encoder learns the clip's attributes from exactly what MU-LLaMA will read, the unit-norm mix of its
    layers' means over time, with beat phase and spectrogram per frame beside it.
 The best step on held-out pieces is kept. Not in this file: language (training/tiny.py).
@@ -36,8 +38,12 @@ CROP = round(0.4 * SAMPLING_RATE)  # a training clip starts anywhere in its firs
 ACOUSTIC_SECONDS, ACOUSTIC_RATE = 2.0, 4e-3
 EQUALISER_STEPS = 512
 FILTER_SCALE = 200  # sounds at -40 to -15 dB of full scale come out at .1 to 2
-LONGEST_BEAT, SHORTEST_BEAT = 60 / 48, 60 / 196 / 2  # seconds: the periods that the positional convolution starts with
-IGNORED = -100
+# Of each group of the positional convolution: one channel carries onsets, four resonate to them (two rates, cosine and
+# sine), so that 16 groups cover 32 rates, in Hz, from under the slowest beat to past the fastest subdivision.
+ONSETS, RESONATORS = 1, 4
+SLOWEST_PULSE, FASTEST_PULSE = 0.7, 12.0
+RESONANCE = 1.5  # norm of a resonator, for onsets of unit variance
+KIND_WEIGHTS = {"instrument": 2.0, "tempo": 2.0, "texture": 1.5}  # in the loss; others 1
 
 
 @dataclass
@@ -55,6 +61,7 @@ class EncoderArguments:
     per_device_batch_size: int = 24
     learning_rate: float = 1e-3
     acoustic_weight: float = 0.3
+    onset_weight: float = 0.3
     beat_weight: float = 0.5
     eval_steps: int = 500
     seed: int = 0
@@ -109,36 +116,71 @@ def start_as_filterbank(encoder: MertModel) -> None:
     first.conv.requires_grad_(False)
     second.conv.weight.mul_(0.3)
     outputs = second.conv.weight.shape[0]
+    span = second.conv.weight.shape[2]
+    growth = torch.tensor([-1.0, 1.0]).repeat_interleave(span // 2)
     for output in range(outputs):
         tone = output * tones // outputs
-        second.conv.weight[output, 4 * tone : 4 * tone + 4] += 1.0 / second.conv.weight.shape[2]
+        # Every third reads how a tone grows, the others how strong it is.
+        reads = growth if output % 3 == 2 else torch.ones(span)
+        second.conv.weight[output, 4 * tone : 4 * tone + 4] += reads / span
 
 
 @torch.no_grad()
-def start_as_combs(encoder: MertModel) -> None:
-    """Let each channel of the positional convolution begin as a comb of one beat's period: a bank of resonators.
+def start_as_resonators(encoder: MertModel) -> None:
+    """Let the positional convolution take a tempogram of the onset channels, and keep it so.
 
-    Their mean energy tells the tempo (Scheirer 1998); from random weights it was hardly learned in an hour.
+    Each of its groups of channels holds one that carries the strength of onsets (learned from `AcousticTeacher`), four
+    `RESONATORS` that are silent but for this convolution, and others. A resonator weighs the onsets of 3.4 s with a
+    windowed cosine or sine of zero mean, so its mean over time, after the GELU, is how strongly the clip pulses at
+    that rate. From random weights, or from combs over the spectrum, that was not learned in an hour.
     """
     conv = encoder.encoder.pos_conv_embed.conv
     channels, inputs, width = conv.weight.shape
+    groups = channels // inputs
     frame_rate = SAMPLING_RATE / math.prod(encoder.config.conv_stride)
-    periods = np.geomspace(SHORTEST_BEAT, LONGEST_BEAT, channels) * frame_rate  # frames
-    combs = np.zeros((channels, 1, width), np.float32)
-    for channel, period in enumerate(np.random.default_rng(0).permutation(periods)):
-        for pulse in range(int(width / period)):
-            combs[channel, 0, round(pulse * period)] = 1
-    mixing = torch.randn(channels, inputs, 1) / inputs**0.5
-    combs = torch.from_numpy(combs / np.linalg.norm(combs, axis=-1, keepdims=True))
-    conv.weight = mixing * combs + 0.02 * torch.randn(channels, inputs, width)
+    seconds = (torch.arange(width) - width / 2) / frame_rate
+    window = torch.cos(math.pi * seconds * frame_rate / width).square()
+    nearby = torch.exp(-((seconds / 0.15) ** 2) / 2)
+    weight = 0.03 * torch.randn(channels, inputs, width) * nearby
+    weight = weight.view(groups, inputs, inputs, width)
+    weight[:, : ONSETS + RESONATORS] = 1e-6 * torch.randn(groups, ONSETS + RESONATORS, inputs, width)
+    for number, pulse in enumerate(np.geomspace(SLOWEST_PULSE, FASTEST_PULSE, groups * RESONATORS // 2)):
+        group, place = number % groups, ONSETS + 2 * (number // groups)
+        for wave, output in ((torch.cos, place), (torch.sin, place + 1)):
+            kernel = window * wave(2 * math.pi * pulse * seconds)
+            kernel = kernel - window * kernel.sum() / window.sum()
+            weight[group, output, 0] = RESONANCE * kernel / kernel.norm()
+    conv.weight = weight.view(channels, inputs, width)
+    scale, direction = conv.parametrizations.weight.original0, conv.parametrizations.weight.original1
+    scale.requires_grad_(False)
+    others = torch.ones(groups, inputs, 1, 1)
+    others[:, : ONSETS + RESONATORS] = 0
+    others = others.expand(groups, inputs, inputs, width).reshape(channels, inputs, width).contiguous()
+    direction.register_hook(lambda gradient: gradient * others.to(gradient))
+    projection = encoder.feature_projection.projection
+    for group in range(groups):
+        silent = slice(group * inputs + ONSETS, group * inputs + ONSETS + RESONATORS)
+        projection.weight[silent] = 0
+        projection.bias[silent] = 0
+
+
+def roles(config: MertConfig) -> tuple[torch.Tensor, torch.Tensor]:
+    """Channels of the encoder's width that carry onsets, and those that carry the spectrum."""
+    place = torch.arange(config.hidden_size) % (config.hidden_size // config.num_conv_pos_embedding_groups)
+    return torch.where(place < ONSETS)[0], torch.where(place >= ONSETS + RESONATORS)[0]
 
 
 class AcousticTeacher(nn.Module):
-    """Log-mel and constant-Q energies at the encoder's frames, standardised over the batch: (batch, frames, 168)."""
+    """Log-mel and constant-Q energies at the encoder's frames, (batch, frames, 168), and onset strength, (.., 1).
+
+    Onset strength is how much louder the bands grow, on average, within the 83 ms that the convolutions span. Both are
+    standardised over the batch.
+    """
 
     def __init__(self, hop: int, span: int):
         super().__init__()
         self.hop, self.span = hop, span
+        self.onset_norm = nn.BatchNorm1d(1, affine=False)
         self.register_buffer("mel", self._mel_filters())
         self.register_buffer("semitones", self._semitone_filters())
         self.norm = nn.BatchNorm1d(NUM_MELS + NUM_SEMITONES, affine=False)
@@ -159,17 +201,21 @@ class AcousticTeacher(nn.Module):
         return torch.tensor(np.maximum(0, 1 - np.abs(frequencies - centres) / widths), dtype=torch.float32)
 
     @torch.no_grad()
-    def forward(self, waveform: torch.Tensor, frames: int) -> torch.Tensor:
-        def log_energies(size: int, filters: torch.Tensor) -> torch.Tensor:
+    def forward(self, waveform: torch.Tensor, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+        def log_energies(waveform: torch.Tensor, size: int, hop: int, filters: torch.Tensor, floor: float):
             window = torch.hann_window(size, device=waveform.device)
+            spectrum = torch.stft(waveform, size, hop, window=window, center=False, return_complex=True)
+            return torch.log10(filters @ torch.view_as_real(spectrum).square().sum(-1) + floor)
+
+        def centred(size: int, filters: torch.Tensor) -> torch.Tensor:
             # Frame t of the encoder is centred on t * hop + span / 2.
             padded = nn.functional.pad(waveform, ((size - self.span) // 2, size))
-            spectrum = torch.stft(padded, size, self.hop, window=window, center=False, return_complex=True)
-            power = torch.view_as_real(spectrum[..., :frames]).square().sum(-1)
-            return torch.log10(filters @ power + 1e-5)
+            return log_energies(padded, size, self.hop, filters, 1e-5)[..., :frames]
 
-        target = torch.cat([log_energies(MEL_FFT, self.mel), log_energies(SEMITONE_FFT, self.semitones)], dim=1)
-        return self.norm(target).transpose(1, 2)
+        spectrum = self.norm(torch.cat([centred(MEL_FFT, self.mel), centred(SEMITONE_FFT, self.semitones)], dim=1))
+        halves = nn.functional.avg_pool1d(log_energies(waveform, MEL_FFT, self.hop // 2, self.mel, 1e-4), 2)
+        onsets = (halves[..., 1:] - halves[..., :-1]).clamp(min=0).mean(1, keepdim=True)[..., :frames]
+        return spectrum.transpose(1, 2), self.onset_norm(onsets).transpose(1, 2)
 
 
 class Attributes(nn.Module):
@@ -254,8 +300,7 @@ class Clips(Dataset):
 def attribute_loss(predicted: dict[str, torch.Tensor], batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Sum of the attributes' losses, what is hardest to learn weighted most."""
     cross_entropy, binary = nn.functional.cross_entropy, nn.functional.binary_cross_entropy_with_logits
-    hard = ("instrument", "tempo")
-    loss = sum(cross_entropy(predicted[kind], batch[kind]) * (2.0 if kind in hard else 1.0) for kind in CLOSED_KINDS)
+    loss = sum(cross_entropy(predicted[kind], batch[kind]) * KIND_WEIGHTS.get(kind, 1.0) for kind in CLOSED_KINDS)
     loss = loss + binary(predicted["drums"], batch["drums"])
     loss = loss + 5 * binary(predicted["sounding"], batch["sounding"])
     return loss + 2 * nn.functional.mse_loss(predicted["log_bpm"], batch["log_bpm"])
@@ -286,10 +331,17 @@ def accuracies(
     return {kind: round(torch.cat(hits).float().mean().item(), 4) for kind, hits in right.items()}
 
 
+def onset_loss(features: torch.Tensor, onsets: torch.Tensor, config: MertConfig) -> torch.Tensor:
+    """Squared error of the channels that shall carry the strength of onsets; `features` (batch, frames, width)."""
+    carried = features[..., roles(config)[0]].float()
+    return nn.functional.mse_loss(carried, onsets.expand_as(carried))
+
+
 def learn_acoustics(encoder, teacher, loader, steps: int, accelerator: Accelerator) -> None:
-    """Regress the spectrogram from the convolutions alone, before anything else is asked of them."""
+    """Regress spectrogram and onsets from the convolutions alone, before anything else is asked of them."""
     config = encoder.config
-    head = nn.Linear(config.hidden_size, NUM_MELS + NUM_SEMITONES).to(accelerator.device)
+    spectral = roles(config)[1]
+    head = nn.Linear(len(spectral), NUM_MELS + NUM_SEMITONES).to(accelerator.device)
     trained = [encoder.feature_extractor, encoder.feature_projection, head]
     parameters = [parameter for module in trained for parameter in module.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=ACOUSTIC_RATE, weight_decay=0.0)
@@ -301,8 +353,10 @@ def learn_acoustics(encoder, teacher, loader, steps: int, accelerator: Accelerat
                 waveform = batch["waveform"]
                 with torch.autocast(waveform.device.type, torch.bfloat16):
                     features = encoder.feature_projection(encoder.feature_extractor(waveform).transpose(1, 2))
-                    predicted = head(features)
-                loss = nn.functional.mse_loss(predicted.float(), teacher(waveform, predicted.shape[1]))
+                    predicted = head(features[..., spectral])
+                spectrum, onsets = teacher(waveform, predicted.shape[1])
+                onset = onset_loss(features, onsets, config)
+                loss = nn.functional.mse_loss(predicted.float(), spectrum) + onset
                 optimizer.zero_grad()
                 accelerator.backward(loss)
                 optimizer.step()
@@ -310,7 +364,8 @@ def learn_acoustics(encoder, teacher, loader, steps: int, accelerator: Accelerat
                 done += 1
                 bar.update()
                 if done % 50 == 0:
-                    accelerator.print(json.dumps({"acoustic_step": done, "loss": round(loss.item(), 4)}), flush=True)
+                    line = {"acoustic_step": done, "loss": round(loss.item(), 4), "onsets": round(onset.item(), 4)}
+                    accelerator.print(json.dumps(line), flush=True)
                 if done == steps:
                     return
 
@@ -323,7 +378,7 @@ def train(args: EncoderArguments) -> dict[str, float]:
     # At under 200 frames, eager attention trains a fifth faster on a CPU than its fused kernel.
     encoder, attributes = MertModel._from_config(config, attn_implementation="eager"), Attributes(config)
     start_as_filterbank(encoder)
-    start_as_combs(encoder)
+    start_as_resonators(encoder)
     hop, span = (
         math.prod(config.conv_stride),
         config.conv_kernel[0] + config.conv_stride[0] * (config.conv_kernel[1] - 1),
@@ -354,15 +409,16 @@ def train(args: EncoderArguments) -> dict[str, float]:
     while step < args.max_steps:
         for batch in loader:
             with torch.autocast(accelerator.device.type, torch.bfloat16):
-                heard = encoder(batch["waveform"])
+                heard = encoder(batch["waveform"], output_hidden_states=True)
             frames = heard.last_hidden_state.float()
             predicted = attributes(heard.layer_means.float(), frames)
             loss = attribute_loss(predicted, batch)
             loss = loss + args.beat_weight * beat_loss(predicted["beat_phase"], batch, hop / SAMPLING_RATE)
             some = len(frames) // 4  # the teacher costs a third of a step; a part of the batch reminds enough
-            spectrum = teacher(batch["waveform"][:some], frames.shape[1])
+            spectrum, onsets = teacher(batch["waveform"][:some], frames.shape[1])
             acoustic = nn.functional.mse_loss(predicted["spectrum"][:some], spectrum)
-            loss = loss + args.acoustic_weight * acoustic
+            onset = onset_loss(heard.hidden_states[0][:some], onsets, config)
+            loss = loss + args.acoustic_weight * acoustic + args.onset_weight * onset
             optimizer.zero_grad()
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(trained, 1.0)
@@ -372,6 +428,7 @@ def train(args: EncoderArguments) -> dict[str, float]:
             bar.update()
             if step % 50 == 0:
                 line = {"step": step, "loss": round(loss.item(), 3), "acoustic": round(acoustic.item(), 3)}
+                line["onsets"] = round(onset.item(), 3)
                 accelerator.print(json.dumps(line | {"seconds": round(time.monotonic() - started)}), flush=True)
             if step % args.eval_steps == 0 or step == args.max_steps:
                 scores = accuracies(encoder, attributes, validation, accelerator)
