@@ -14,6 +14,17 @@ import soundfile
 RELEASE = Path(__file__).parent / "fixtures" / "mullama_release_tiny"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the slow tests too, as CI does")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="slow: runs with --slow, as in CI"))
+
+
 @dataclass(frozen=True)
 class AudioCorpus:
     """

@@ -154,6 +154,6 @@ def test_the_first_row_over_http_does_not_fetch_the_shard(tone, file_server, tmp
         "print(hashlib.sha256(next(iter(rows))['audio']['bytes']).hexdigest(), flush=True)\n"
         "os._exit(0)"  # see above
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
-    assert done.stdout.strip() == hashlib.sha256(data).hexdigest()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == hashlib.sha256(data).hexdigest(), done.stderr
     assert shard.stat().st_size > 120_000_000 and server.stats()[shard.name] < 80_000_000
