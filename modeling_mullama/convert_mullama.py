@@ -32,7 +32,12 @@ from transformers.dynamic_module_utils import custom_object_save
 from ..processing import MuLlamaFeatureExtractor, MuLlamaProcessor
 from .configuration_mert import MertConfig
 from .configuration_mullama import MuLlamaConfig, MuLlamaTextConfig
-from .export_mullama import export_model_folder, released_generation_config, staged_folder
+from .export_mullama import (
+    export_model_folder,
+    released_generation_config,
+    staged_folder,
+    write_endpoint_files,
+)
 from .modeling_mert import MertModel
 from .modeling_mullama import MuLlamaForConditionalGeneration
 
@@ -489,6 +494,7 @@ class Release:
             model.generation_config.save_pretrained(folder)
             self.processor.save_pretrained(folder)
             (folder / "README.md").write_text(card, encoding="utf-8")
+            write_endpoint_files(folder)
         return Path(out_dir)
 
     def _make(self, name: str, dtype: torch.dtype) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """
 Model folders as the Hub has them: weights, the code that loads them, processor, tokenizer, chat template, generation
-defaults and card. A folder is written under a temporary name and renamed when it is whole.
+defaults, card, and what Inference Endpoints run. A folder is written under a temporary name, renamed when it is whole.
 """
 
 import shutil
@@ -15,6 +15,8 @@ from transformers.feature_extraction_utils import FeatureExtractionMixin
 from .modeling_mullama import RELEASED_SAMPLING
 
 MAX_SHARD_SIZE = "2GB"
+# What an Inference Endpoint installs for `handler.py`.
+ENDPOINT_REQUIREMENTS = "accelerate>=1.10\nsoundfile>=0.12.1\nsoxr>=0.5\ntransformers>=5.4,<6\n"
 
 
 @contextmanager
@@ -56,6 +58,12 @@ def released_generation_config(tokenizer: PreTrainedTokenizerBase) -> Generation
     )
 
 
+def write_endpoint_files(folder: Path) -> None:
+    """Writes what lets a MU-LLaMA's folder answer requests as an Inference Endpoint."""
+    shutil.copyfile(Path(__file__).with_name("handler.py"), folder / "handler.py")
+    (folder / "requirements.txt").write_text(ENDPOINT_REQUIREMENTS, encoding="utf-8")
+
+
 def export_model_folder(
     model: PreTrainedModel,
     processor: ProcessorMixin | FeatureExtractionMixin,
@@ -79,7 +87,15 @@ def export_model_folder(
         model.save_pretrained(folder, max_shard_size=MAX_SHARD_SIZE)
         processor.save_pretrained(folder)
         (folder / "README.md").write_text(card, encoding="utf-8")
+        if model.config.model_type == "mullama":
+            write_endpoint_files(folder)
     return Path(out_dir)
 
 
-__all__ = ["MAX_SHARD_SIZE", "export_model_folder", "released_generation_config", "staged_folder"]
+__all__ = [
+    "MAX_SHARD_SIZE",
+    "export_model_folder",
+    "released_generation_config",
+    "staged_folder",
+    "write_endpoint_files",
+]

@@ -23,6 +23,7 @@ CODE = {
     "audio_io.py",
     "configuration_mert.py",
     "configuration_mullama.py",
+    "handler.py",
     "modeling_mert.py",
     "modeling_mullama.py",
     "processing_mullama.py",
