@@ -1,5 +1,5 @@
 # make demo    install what asking needs, and ask two clips one question each
-# make test    install everything, and run every test
+# make test    install everything, and run the tests; PYTEST_ADDOPTS=--slow runs the slow ones too
 # make lint    ruff, check and format
 # make tiny    train the embedded model again from nothing
 # make clean   remove what these made
@@ -33,7 +33,7 @@ demo: .venv/installed
 		ask rendered_flute_tune.ogg 'Which instrument is playing?' && ask sectoid_metal_madness.ogg 'Are there drums?'
 
 test: .venv/installed-$(EXTRAS)
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 
 lint: .venv/installed-$(EXTRAS)
 	$(PY) -m ruff check .
