@@ -61,7 +61,7 @@ class EncoderArguments:
     per_device_batch_size: int = 24
     learning_rate: float = 1e-3
     acoustic_weight: float = 0.3
-    onset_weight: float = 0.3
+    onset_weight: float = 0.5
     beat_weight: float = 0.5
     eval_steps: int = 500
     seed: int = 0
@@ -151,12 +151,8 @@ def start_as_resonators(encoder: MertModel) -> None:
             kernel = kernel - window * kernel.sum() / window.sum()
             weight[group, output, 0] = RESONANCE * kernel / kernel.norm()
     conv.weight = weight.view(channels, inputs, width)
-    scale, direction = conv.parametrizations.weight.original0, conv.parametrizations.weight.original1
-    scale.requires_grad_(False)
-    others = torch.ones(groups, inputs, 1, 1)
-    others[:, : ONSETS + RESONATORS] = 0
-    others = others.expand(groups, inputs, inputs, width).reshape(channels, inputs, width).contiguous()
-    direction.register_hook(lambda gradient: gradient * others.to(gradient))
+    nn.init.zeros_(conv.bias)
+    conv.requires_grad_(False)  # trained, its other outputs grow a hundredfold and drown all else in the unit norm
     projection = encoder.feature_projection.projection
     for group in range(groups):
         silent = slice(group * inputs + ONSETS, group * inputs + ONSETS + RESONATORS)
@@ -227,7 +223,7 @@ class Attributes(nn.Module):
         self.layer_weights = nn.Linear(config.num_hidden_layers + 1, 1)
         nn.init.constant_(self.layer_weights.weight, 1 / (config.num_hidden_layers + 1))
         # Unit-norm means of different music differ little: standardised over clips, they are learned from much faster.
-        self.standardise = nn.BatchNorm1d(width, affine=False)
+        self.standardise = nn.BatchNorm1d(width, eps=1e-8, affine=False)
         self.hidden = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(0.1))
         self.kinds = nn.ModuleDict({kind: nn.Linear(2 * width, len(of)) for kind, of in CLOSED_KINDS.items()})
         self.drums = nn.Linear(2 * width, 1)

@@ -64,7 +64,7 @@ KINDS = tuple(KIND_WEIGHTS)
 DESCRIBE_FORMS = ("short", "detail", "hear", "inferred")
 YES_NO_TOPICS = ("instrument", "family", "drums", "bass", "tempo", "texture", "register", "loudness", "style")
 UNKNOWABLE_TOPICS = (*CANNOT_TELL, "unknown_instrument", "unknown_genre", "off_topic", "foreign", "gibberish")
-YES_NO_WEIGHTS = {"instrument": 3, "family": 1.5, "drums": 0.5, "bass": 0.5}
+YES_NO_WEIGHTS = {"instrument": 3, "family": 1.5, "tempo": 1.5, "texture": 1.5, "bass": 0.5}
 UNKNOWABLE_WEIGHTS = {"off_topic": 4, "unknown_instrument": 2, "unknown_genre": 2, "mood": 2}
 # Share of the clips that have a value, measured on the rendered training set. A clip with a rare value is asked about
 # it the more often, so that yes and no are about equally often true of every value, whichever is asked about.
@@ -84,6 +84,7 @@ TEXTURE_MEANS = {
     "ensemble": "several players",
     "band": "the lead with bass and drums",
 }
+LIGHT_WORDS = frozenset("a an the is are do does of in you we can could please it this that me to there for".split())
 CHOICE = re.compile(r"\[([^\[\]]*)\]")
 
 
@@ -143,8 +144,20 @@ def _typo(text: str, rng: random.Random) -> str:
     return " ".join(words)
 
 
+def _without_a_word(text: str, rng: random.Random) -> str:
+    """`text` without one of its words that carry little."""
+    words = text.split()
+    light = [number for number, word in enumerate(words) if word.lower() in LIGHT_WORDS]
+    if len(words) < 4 or not light:
+        return text
+    del words[rng.choice(light)]
+    return " ".join(words)
+
+
 def _as_typed(text: str, rng: random.Random) -> str:
     """The slips and manners of people who type."""
+    if rng.random() < 0.1:
+        text = _without_a_word(text, rng)
     if rng.random() < 0.1:
         opening = rng.choice(OPENINGS).format(audio=rng.choice(AUDIO_NOUNS))
         text = f"{opening} {text if opening[-1] in '.!' else text[:1].lower() + text[1:]}"

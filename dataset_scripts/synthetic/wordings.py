@@ -83,6 +83,40 @@ TRAINING = {
         There is an instrument, but which?
         I wonder what instrument this is.
         Write the name of the lead instrument.
+        What are we hearing, which instrument?
+        Which instrument are we listening to?
+        [What|Which] instrument do we have [in front|in {audio}]?
+        What do we have on the melody?
+        Which instrument did they [record|choose|use]?
+        What is it that plays the [tune|melody]?
+        With which instrument is the [tune|melody] played?
+        The instrument that [leads|has the melody|is in front] is called what?
+        From which instrument does [this|the] sound come?
+        What [produces|makes|gives] [this|the] sound?
+        Which musical instrument is [it|this|that]?
+        My [teacher|friend|daughter] asks which instrument [leads|this is].
+        Is it possible to say which instrument [this is|leads]?
+        Could you find out which instrument plays?
+        What does the [soloist|lead player|first player] play?
+        Help me find out [what|which] instrument this is.
+        Any idea [what|which] instrument [this is|plays|leads]?
+        Do you happen to know the instrument?
+        Can anybody tell me which instrument [plays|this is]?
+        I am trying to work out the instrument[: what is it|].
+        I can hear something playing, what is it?
+        Something plays a tune here: what?
+        There is a sound in {audio}: from which instrument?
+        Of all instruments, which one [leads|plays the tune] here?
+        Who has the tune, the piano, the flute or which one?
+        Say it in one word: which instrument?
+        What might the [lead|main] instrument be?
+        Let me know [what|which] instrument has the melody.
+        Which instrument shall I learn to play this?
+        Lead instrument of {audio}?
+        I forgot what this instrument is called.
+        What would the musicians call this instrument?
+        Recognise the instrument.
+        On which instrument does the [soloist|musician|player] perform?
     """),
     "instruments": _lines("""
         What instruments can you hear [in {audio}|here|]?
@@ -120,6 +154,21 @@ TRAINING = {
         Enumerate the instruments.
         I want to know all the instruments[ in {audio}|].
         What are all the instruments that sound [here|in {audio}|together]?
+        Which instruments do we [hear|have here]?
+        What instruments make up {audio}?
+        What instruments was {audio} performed by?
+        Who plays together[, which instruments|]?
+        Could you find out what all the instruments are?
+        Help me list everything that plays.
+        Any idea which instruments these are?
+        Which instruments take part[ in {audio}|]?
+        The instruments that are playing are which?
+        What does the group consist of, which instruments?
+        Let me know all instruments.
+        How is {audio} instrumented?
+        Please name each instrument.
+        Say all that plays in {audio}.
+        My friend asks which instruments play.
     """),
     "second_instrument": _lines("""
         [Which|What] instrument accompanies [it|the lead|the melody|the main instrument|the soloist]?
@@ -156,6 +205,20 @@ TRAINING = {
         Which other instrument [is there|plays|is playing|can be heard]?
         Is the lead accompanied, and by what?
         What backs the [lead|soloist|melody]?
+        What do we hear beside the lead?
+        Which instrument is the second one?
+        What else can we hear beside the [melody|lead]?
+        Could you find out what accompanies the melody?
+        Help me name the accompaniment.
+        Any idea what plays behind the [lead|melody]?
+        With what is the lead [accompanied|combined]?
+        Does something accompany the lead, and what?
+        Which instrument comes second?
+        The accompaniment is [played by|] what?
+        Let me know what accompanies it.
+        Who else is playing with the [lead|soloist]?
+        What sounds under the melody?
+        Name whatever accompanies the lead.
     """),
     "family": _lines("""
         [What|Which] family does the [main |lead |]instrument belong to?
@@ -197,6 +260,22 @@ TRAINING = {
         What is the instrument family [in|of] {audio}?
         Which of the instrument families is it?
         Into which family falls the [lead|main] instrument?
+        [What|Which] family of instruments are we listening to?
+        Which instrument family do we have here?
+        Could you find out which family the instrument is from?
+        Help me find the family of this instrument.
+        Any idea which family of instruments this is?
+        Of which family is [the lead|this instrument]?
+        Let me know the instrument family.
+        My teacher asks for the family of the instrument.
+        In terms of families, what is the [lead|main] instrument?
+        Where would you place the [lead|main] instrument: keyboards, strings, winds, brass, voices, mallets?
+        Among which instruments does the lead count, strings, brass, woodwind or others?
+        Is the lead plucked, bowed, blown, struck or sung?
+        The [lead|main] instrument comes from which family?
+        What kind of family has the instrument?
+        Sort the [lead|main] instrument into a family.
+        With which family does the lead sound?
     """),
     "tempo": _lines("""
         What is the [tempo|speed|pace] of {audio}?
@@ -246,6 +325,25 @@ TRAINING = {
         How hurried or relaxed is the pace?
         I wonder how fast it [goes|is|moves].
         Check the [tempo|speed][ of {audio}|].
+        How fast are we going?
+        What tempo do we have[ here|]?
+        Could you find out how fast it is?
+        Help me with the tempo: is it slow or fast?
+        Any idea how fast [this is|it goes]?
+        Let me know the [tempo|speed].
+        My teacher asks for the tempo.
+        Does this [tune|piece|music] hurry or take its time?
+        Do we hear slow or fast music?
+        Do they take it slow or fast?
+        Would a dancer move slowly or quickly to it?
+        Is the beat slow, moderate or fast?
+        With what speed is {audio} performed?
+        What are you hearing, a slow or a fast tempo?
+        The tempo is [what|slow or fast]?
+        It goes how fast?
+        Sort {audio} by tempo: slow, moderate or fast.
+        Which of these is the tempo: slow, moderate, fast?
+        What word fits the [tempo|speed]?
     """),
     "bpm": _lines("""
         What is the BPM[ of {audio}| here|]?
@@ -283,6 +381,15 @@ TRAINING = {
         How fast is it in [BPM|beats per minute|numbers]?
         I want to know the BPM[ of {audio}|].
         Name the BPM.
+        How many beats do we have in a minute?
+        Could you find out the BPM?
+        Help me find the BPM.
+        Any idea of the BPM?
+        Let me know the beats per minute.
+        My metronome needs a number: which?
+        How many times a minute does the beat come?
+        At what BPM are we?
+        The tempo in BPM is what?
     """),
     "texture": _lines("""
         Is [it|this|{audio}] [a solo, a duo, an ensemble or a band|solo or band|a solo or an ensemble|a band or a \
@@ -333,6 +440,22 @@ TRAINING = {
         Do they play on their own or as a group?
         I wonder how many people [play|perform|perform {audio}].
         [Which|What] formation [plays|is playing|is this|do you hear]?
+        How many players do we [hear|have][ here|]?
+        Are we hearing one player or several?
+        Could you find out how many play?
+        Help me count the players.
+        Any idea how many musicians there are?
+        Let me know how many players there are.
+        Is somebody playing alone, or together with others?
+        Who plays: one, two or many?
+        Is the group large or small, or is there none?
+        The number of players is what?
+        How many musicians did it take to play {audio}?
+        What kind of line-up is it: solo, duo, ensemble, band?
+        Are there two players, or one, or more?
+        Sort {audio}: solo, duo, ensemble or band.
+        Which of these is it: a solo, a duo, an ensemble, a band?
+        By how many is {audio} played?
     """),
     "drums": _lines("""
         Are there [any |]drums[ in {audio}| here| playing|]?
@@ -375,6 +498,21 @@ TRAINING = {
         Is anyone hitting [a drum|the drums]?
         Check for drums.
         Do you hear cymbals, a snare or a kick drum?
+        Do we hear drums[ in {audio}|]?
+        Are we listening to drums?
+        Could you find out if there are drums?
+        Any idea if there are drums?
+        Let me know if there are drums.
+        Did they use drums?
+        Does anybody play the drums?
+        Does somebody beat a drum?
+        Is it true that there are drums?
+        There are drums, aren't there?
+        Are drums among the instruments?
+        Is the beat played by a drummer?
+        Do the musicians have a drummer?
+        Is percussion like drums used in {audio}?
+        Might that be a drum kit in the back?
     """),
     "register": _lines("""
         [Which|What] register [is it in|is {audio} in|does it use|does the melody use|does the lead play in|do you \
@@ -421,6 +559,23 @@ TRAINING = {
         What can you say about the [register|pitch] of {audio}?
         Is it the low, the middle or the high register?
         On average, how high are the notes?
+        How high are we?
+        Do we hear [high or low|low or high] notes?
+        Could you find out how high the melody lies?
+        Help me with the register: low, middle or high?
+        Any idea [what|which] register [this is|it is]?
+        Let me know the register.
+        My teacher asks for the register.
+        Does the tune lie low or high?
+        Is the [lead|player] using low, middle or high notes?
+        How deep or high does the [lead|melody|instrument] sound?
+        At what height does the melody move?
+        The register is [what|which]?
+        Sort the pitch: low, middle or high.
+        Which of these is the register: low, middle, high?
+        Are we up high or down low?
+        In what part of its range does the instrument play, low, middle or high?
+        Do they play up high or down low?
     """),
     "loudness": _lines("""
         How loud is [it|this|{audio}|the music|the playing|the volume]?
@@ -466,6 +621,22 @@ TRAINING = {
         How would you rate the volume[ of {audio}|]?
         How loud do they perform?
         Check the [volume|loudness].
+        Do we hear loud or soft music?
+        How loud do we have it[ here|]?
+        Could you find out how loud it is?
+        Help me with the dynamics: soft or loud?
+        Any idea how loud this is?
+        Let me know how loud it is.
+        My teacher asks if it is soft or loud.
+        Do the musicians play with force or gently?
+        Is the player playing with force or softly?
+        The playing is [what, |]soft or loud?
+        Would it wake the neighbours, or is it soft?
+        Sort {audio}: soft or loud.
+        Which of these is it: soft, loud?
+        With how much force is it played?
+        What word fits the volume, soft or loud?
+        Are the dynamics soft or loud?
     """),
     "style": _lines("""
         What is the [style|genre|musical style|musical genre|period|era] of {audio}?
@@ -513,6 +684,26 @@ TRAINING = {
         Which kind of music [is it|am I listening to|do you hear|is playing]?
         What [style|genre|period] comes to mind?
         Check the [style|genre].
+        Which style are we hearing?
+        What sort of music do we have here?
+        Could you find out the style?
+        Help me find the [style|genre].
+        Any idea [what|which] [style|genre] this is?
+        Let me know the [style|genre].
+        My [teacher|friend] asks for the style.
+        Of what style is [it|this|{audio}]?
+        What are we listening to: medieval, baroque, classical or folk?
+        When in history would such music be written, which style is it?
+        The [style|genre] is [what|which]?
+        Sort {audio} by style: medieval, baroque, classical, folk.
+        Which of these is the style: medieval, baroque, classical, folk?
+        With which style would you label {audio}?
+        What style of music do we hear?
+        What label fits the [style|genre]?
+        What kind of tune is that?
+        Can you tell us the kind of music?
+        Which kind of music are they performing?
+        Tell us what kind of music it is.
     """),
     "choice": _lines("""
         Is [this|it|that] {this} or {that}?
@@ -545,6 +736,19 @@ TRAINING = {
         Say whether it is {this} or {that}.
         Does it sound like {this} or like {that}?
         Which of the two is it, {this} or {that}?
+        Are we listening to {this} or {that}?
+        Do we hear {this} or {that}?
+        Could you find out if it is {this} or {that}?
+        Help me: {this} or {that}?
+        Any idea if this is {this} or {that}?
+        Let me know if it is {this} or {that}.
+        My friend says {this}, I say {that}: who is right?
+        {this} or {that}, which one do you hear?
+        Should I call it {this} or {that}?
+        Did they use {this} or {that}?
+        What do you hear more, {this} or {that}?
+        Of {this} and {that}, which one plays?
+        It sounds like {this} or {that}, which one?
     """),
     # The four fixed questions of MusicQA come first in `DESCRIBE_FORMS`; these are their relatives.
     "describe short": _lines("""
@@ -572,6 +776,24 @@ TRAINING = {
         describe it
         Say something about {audio}.
         What can you say about {audio}?
+        Could you describe {audio} for us?
+        Help me describe {audio}.
+        What sort of thing is {audio}?
+        Let me know what {audio} is like.
+        What would you tell a friend about {audio}?
+        Put {audio} into words.
+        Put it in one sentence.
+        Make a caption for {audio}.
+        A few words on {audio}, please.
+        Describe in short what is played.
+        What kind of recording is {audio}, in short?
+        Give us an idea of {audio}.
+        A summary, please.
+        Introduce {audio} to me.
+        How would one describe {audio}?
+        In a few words: what is {audio}?
+        Please tell us about {audio}.
+        A short text about {audio}, please.
     """),
     "describe detail": _lines("""
         Describe the audio in detail
@@ -593,6 +815,20 @@ TRAINING = {
         Describe all [the |]aspects of {audio}.
         Describe {audio} with all its details.
         I want a detailed description[ of {audio}|].
+        Could you describe {audio} with every detail?
+        Let me know everything about {audio}.
+        Tell us all that you can about {audio}.
+        A long and detailed text about {audio}, please.
+        Describe {audio} from all sides.
+        Go through {audio} in detail.
+        What can you tell me about {audio} in detail?
+        I need all the details of {audio}.
+        Describe the instruments, the tempo, the style and all the rest.
+        All that you know about {audio}, please.
+        In detail, what is {audio} like?
+        Give a full account of {audio}.
+        Help me with a detailed description.
+        Please be thorough and describe {audio}.
     """),
     "describe hear": _lines("""
         What do you hear in the audio?
@@ -612,6 +848,26 @@ TRAINING = {
         What is happening?
         what do you hear
         What happens in {audio}?
+        What can we hear[ in {audio}|]?
+        What are we hearing[ in {audio}|]?
+        What are we listening to?
+        What does one hear in {audio}?
+        What do we have here?
+        What reaches your ears?
+        What did you hear?
+        What would a listener hear[ in {audio}|]?
+        Listen to {audio}: what is there?
+        Let me know what you hear.
+        Could you tell me what you hear?
+        Help me: what is to be heard?
+        What is sounding here?
+        Which sounds can we hear?
+        Tell us what is to be heard.
+        What comes out of the speakers?
+        What are the sounds of {audio}?
+        What is being played and how?
+        What are you hearing?
+        Name what you hear in {audio}.
     """),
     "describe inferred": _lines("""
         What can be inferred from the audio?
@@ -632,6 +888,24 @@ TRAINING = {
         What do you deduce from {audio}?
         Conclusions?
         Judging by {audio}, what can be inferred?
+        What follows from what you hear?
+        What can one tell from {audio}?
+        What do we know from hearing {audio}?
+        Having listened to {audio}, what can you infer?
+        After listening, what do you conclude?
+        What would a listener infer[ from {audio}|]?
+        What does the sound tell us about {audio}?
+        Infer something from {audio}.
+        Let me know what you infer.
+        Could you draw conclusions from {audio}?
+        Which things can you infer by listening?
+        When you hear {audio}, what do you conclude?
+        What do you deduce from the sound?
+        What is to be inferred here?
+        What may be deduced from listening to {audio}?
+        Help me draw conclusions.
+        What did you learn from {audio}?
+        By listening alone, what can you deduce?
     """),
 }
 
@@ -670,6 +944,27 @@ YES_NO_TRAINING = {
         Say whether there is {an_x} in {audio}.
         Has it got {an_x}?
         Check for {an_x}.
+        Do we hear {an_x}[ in {audio}|]?
+        Are we listening to {an_x}?
+        Am I listening to {an_x}?
+        Do the instruments include {an_x}?
+        Does anybody play {an_x}?
+        Is somebody playing the {x}[ in {audio}|]?
+        Is it true that there is {an_x}?
+        There is {an_x}, isn't there?
+        {x} or no {x}?
+        Is what I hear {an_x}?
+        Did they use {an_x}?
+        Let me know if there is {an_x}.
+        Could you find out if there is {an_x}?
+        Any idea if there is {an_x}?
+        My friend hears {an_x}: is that right?
+        I am looking for {an_x}: is it there?
+        Might {an_x} be playing?
+        Is it possible that {an_x} plays?
+        Does it sound like {an_x}?
+        Are they playing {an_x}?
+        Is the {x} there?
     """),
     "bass": _lines("""
         Is there a [bass|bass line|bass guitar|bass player|bass part][ in {audio}| here|]?
@@ -684,6 +979,14 @@ YES_NO_TRAINING = {
         Yes or no: is there a bass?
         Does a bass [play|accompany the melody|support the lead]?
         And a bass?
+        Do we hear a bass?
+        Did they use a bass?
+        Let me know if there is a bass.
+        Does anybody play the bass?
+        Is it true that there is a bass?
+        Is a bass among the instruments?
+        There is a bass, isn't there?
+        Could you find out if a bass plays?
     """),
     "family": _lines("""
         Are there [any |]{value}[ in {audio}| here| playing|]?
@@ -710,6 +1013,20 @@ YES_NO_TRAINING = {
         Were {value} used in {audio}?
         And {value}?
         Check for {value}.
+        Do we hear [any |]{value}[ in {audio}|]?
+        Are we listening to {value}?
+        Do the instruments include [any |]{value}?
+        Does anybody play a {member}?
+        Is it true that there are {value}?
+        There are {value}, aren't there?
+        Did they use {value}?
+        Let me know if there are {value}.
+        Could you find out if there are {value}?
+        Any idea if {value} play?
+        My friend hears {value}: is that right?
+        I am looking for {value}: are they there?
+        Is it possible that a {member} plays?
+        Is what I hear a {member}?
     """),
     "voices": _lines("""
         Are there [any |]vocals[ in {audio}| here|]?
@@ -727,6 +1044,13 @@ YES_NO_TRAINING = {
         Is there a [voice|singer|vocal part][ in {audio}|]?
         Are people singing?
         Yes or no: are there vocals?
+        Do we hear [voices|singing|vocals]?
+        Are we listening to singers?
+        Is it true that people sing?
+        Let me know if anybody sings.
+        Could you find out if there is singing?
+        There is singing, isn't there?
+        Do the musicians sing?
     """),
     "tempo": _lines("""
         Is [it|this|{audio}|the tempo|the music|the pace|the speed] {value}?
@@ -744,6 +1068,18 @@ YES_NO_TRAINING = {
         Do they play at a {value} [tempo|speed|pace]?
         Do you hear a {value} tempo?
         {value}?
+        Are we hearing a {value} tempo?
+        Is it true that the [tempo|music] is {value}?
+        The tempo is {value}, isn't it?
+        Do they play {value} music, as to tempo?
+        Let me know if the tempo is {value}.
+        Could you find out if it is {value} in tempo?
+        Any idea if the tempo is {value}?
+        My friend says the tempo is {value}: is that right?
+        Is it {value} music?
+        Does {audio} go at a {value} speed?
+        Is {value} the right word for the [tempo|speed]?
+        Does the beat go at a {value} pace?
     """),
     "texture": _lines("""
         Is [it|this|{audio}] {a_value}?
@@ -761,6 +1097,17 @@ YES_NO_TRAINING = {
         Does it sound like {a_value}?
         Is {audio} for {a_value}?
         Does {a_value} play [in {audio}|here]?
+        Do we hear {a_value}?
+        Are we listening to {a_value}?
+        Is it true that this is {a_value}?
+        It is {a_value}, isn't it?
+        Let me know if this is {a_value}.
+        Could you find out if it is {a_value}?
+        Any idea if this is {a_value}?
+        My friend says it is {a_value}: is that right?
+        Is it {a_value} that we hear in {audio}?
+        Did {a_value} record {audio}?
+        Is {a_value} what plays?
     """),
     "register": _lines("""
         Is the [melody|lead|pitch|register|tune] {value}?
@@ -778,6 +1125,17 @@ YES_NO_TRAINING = {
         {value} pitch?
         I think the register is {value}, [is that right|am I right|correct]?
         Is it played in a {value} register?
+        Do we hear a {value} register?
+        Is it true that the [pitch|register] is {value}?
+        The register is {value}, isn't it?
+        Let me know if the register is {value}.
+        Could you find out if the pitch is {value}?
+        Any idea if the register is {value}?
+        My friend says the pitch is {value}: is that right?
+        Does the tune lie in the {value} register?
+        Is {value} the right word for the [register|pitch]?
+        Do they play notes of the {value} register?
+        Are we in the {value} register?
     """),
     "loudness": _lines("""
         Is [it|this|{audio}|the music|the sound|the playing] {value}?
@@ -795,6 +1153,17 @@ YES_NO_TRAINING = {
         Is it {value} or not?
         Are they playing {value}?
         Is {audio} rather {value}?
+        Do we hear {value} playing?
+        Is it true that the [playing|music] is {value}?
+        The playing is {value}, isn't it?
+        Let me know if the playing is {value}.
+        Could you find out if it is {value}?
+        Any idea if it is {value}?
+        My friend says the playing is {value}: is that right?
+        Is {value} the right word for the [volume|playing|sound]?
+        Are the dynamics {value}?
+        Do the musicians play {value}?
+        Is the loudness {value}?
     """),
     "style": _lines("""
         Is [it|this|{audio}|the style|the genre|the music] {value}?
@@ -813,6 +1182,17 @@ YES_NO_TRAINING = {
         I think it is {value}, [is that right|am I right|correct]?
         Do you hear {value} music?
         Could you call this {value} music?
+        Do we hear {value} music?
+        Are we listening to {value} music?
+        Is it true that the style is {value}?
+        The style is {value}, isn't it?
+        Let me know if the style is {value}.
+        Could you find out if this is {value} music?
+        Any idea if the style is {value}?
+        My friend says it is {value} music: is that right?
+        Is {value} the right word for the [style|genre]?
+        Did they play {value} music?
+        Is it a tune of {value} style?
     """),
 }
 
@@ -868,6 +1248,14 @@ CANNOT_TELL = {
             Is [it|this|{audio}] in [C|D|G|F|A|E|B flat|E flat] [major|minor]?
             What scale is used[ in {audio}|]?
             How many sharps [or flats |]are there?
+            Could you find out the key?
+            Any idea of the key?
+            In which key are we?
+            Do we hear [D|G|A|C] [major|minor]?
+            Let me know the key.
+            On which note is the scale built?
+            What is the scale of the melody?
+            Is the home note [C|D|E|F|G|A|B]?
         """),
         _lines("""
             Could you name the key that this is played in?
@@ -889,6 +1277,12 @@ CANNOT_TELL = {
             Tell me [if|whether] it is major or minor.
             Is the mode [dorian|major|minor|lydian]?
             Is the key major or minor?
+            Do we hear major or minor?
+            Could you find out whether it is major or minor?
+            Let me know if this is major or minor.
+            Does it sound [major|minor|major or minor]?
+            Any idea if it is [major|minor]?
+            Is it true that this is in [minor|major]?
         """),
         _lines("""
             Do you hear a minor or a major mode?
@@ -910,6 +1304,16 @@ CANNOT_TELL = {
             Is it [a waltz|in waltz time|a march|duple or triple|triple or duple time]?
             Count the beats in a bar.
             Tell me the [metre|meter|time signature][ of {audio}|].
+            Could one dance a waltz to it?
+            Any idea of the time signature?
+            Do we count three or four?
+            Do you count [three|two|four|three or four] in a bar?
+            Could you find out the [metre|meter|time signature]?
+            Is it [a jig|a polka|a minuet|a reel|like a waltz|like a march]?
+            Let me know the time signature.
+            Do they play a waltz?
+            Does it have [three|four|two|six] beats to the bar?
+            Is this [a waltz|a march|a minuet] or not?
         """),
         _lines("""
             Which time signature would you write for {audio}?
@@ -932,6 +1336,13 @@ CANNOT_TELL = {
             In [what|which] language [is it sung|do they sing|are the lyrics]?
             What is the [theme|story|message|main theme|overall theme|meaning] [of|behind] {audio}?
             What language is this?
+            What are they singing?
+            Could you find out the words?
+            Is the text about [love|war|the sea|God]?
+            Let me know what the singers say.
+            Do we hear [English|French|German|Latin] words?
+            What does the text tell us?
+            What does the choir sing about?
         """),
         _lines("""
             What words do you hear the choir say?
@@ -952,6 +1363,12 @@ CANNOT_TELL = {
             Who sings[ in {audio}| this|]?
             Male or female vocals?
             What is the name of the singer?
+            Any idea who sings?
+            Could you find out who the singer is?
+            Are the singers [men or women|women|men|children]?
+            Do we hear a [man|woman|boy|girl] sing?
+            Let me know who the singer is.
+            Which singer is this?
         """),
         _lines("""
             Do you know who sings this tune?
@@ -972,6 +1389,15 @@ CANNOT_TELL = {
             Which orchestra is it?
             Who is on the cover?
             Who is famous for {audio}?
+            Could you find out who plays?
+            Any idea who the [musicians|players|performers] are?
+            Who are the people who [play|made this|made {audio}]?
+            Which [group|band|ensemble|orchestra|people] [recorded|made|performed] [this|{audio}]?
+            Let me know the name of the [player|musician|band].
+            Whom do we hear playing?
+            Whose recording is this?
+            Is it a famous [band|pianist|orchestra|player|musician|group]?
+            From which group is {audio}?
         """),
         _lines("""
             Tell me the name of the artist who recorded this.
@@ -995,6 +1421,13 @@ CANNOT_TELL = {
             Which composer [is this|wrote it|is it by]?
             What is the name of the composer?
             By whom is it?
+            Could you find out who composed it?
+            Any idea who wrote this?
+            Let me know the composer.
+            Whose composition is {audio}?
+            Whose music is this?
+            Is the composer [Bach|Mozart|famous|alive|German]?
+            Who might have written this?
         """),
         _lines("""
             Do you know the composer who created this?
@@ -1017,6 +1450,16 @@ CANNOT_TELL = {
             What song is [this|it|that]?
             Tell me the [title|name of the song|name of the piece].
             What [album|film|movie|game|opera] is [it|this|{audio}] from?
+            Which album [contains|has] {audio}?
+            From [which|what] [film|game|show|opera] do I know this?
+            On which [album|record] does it appear?
+            Is it from [a film|a game|an album|an opera|a show]?
+            Could you find out the title?
+            Any idea what this is called?
+            Let me know the title.
+            How is {audio} called?
+            What do people call this [song|tune|piece]?
+            Do you recognise the song?
         """),
         _lines("""
             Do you know how this song is called?
@@ -1036,6 +1479,12 @@ CANNOT_TELL = {
             What is the historical context of {audio}?
             What is the history of {audio}?
             Which decade is it from?
+            Could you find out when it was written?
+            Any idea how old this is?
+            Let me know the year.
+            In which century was {audio} written?
+            Is it [old|new|from 1750|from the nineties]?
+            What is the age of {audio}?
         """),
         _lines("""
             Do you know the year in which it was composed?
@@ -1055,6 +1504,12 @@ CANNOT_TELL = {
             Which culture [is it from|does it belong to]?
             Country?
             Where is the band from?
+            Could you find out where it comes from?
+            Any idea where this is from?
+            Let me know the country.
+            Is the music from [France|Ireland|Italy|Germany|Spain|Asia]?
+            Which part of the world is it from?
+            Where do the musicians live?
         """),
         _lines("""
             Which country does the artist come from?
@@ -1082,6 +1537,15 @@ CANNOT_TELL = {
             Describe the [mood|emotion|atmosphere|feeling][ of {audio}|].
             Is {audio} [suitable for relaxation or meditation|suitable for background listening|easy to listen \
                 to|suitable for a movie]?
+            What do you feel when you hear {audio}?
+            Do we hear [happy|sad|joyful] music?
+            Could you find out the mood?
+            Any idea of the mood?
+            Let me know the mood.
+            Is the mood [happy|sad|dark|cheerful|calm]?
+            What emotions does one feel?
+            Does it sound [happy|sad|cheerful|dark|angry|calm|joyful]?
+            Is it [happy|sad|joyful|cheerful] or [sad|calm|melancholic]?
         """),
         _lines("""
             Which feelings do you hear in {audio}?
@@ -1104,6 +1568,16 @@ CANNOT_TELL = {
             Is it [good|any good|beautiful|boring|well played]?
             Do you like [it|this|{audio}]?
             What should I do while listening to {audio}?
+            Is it [party music|music for children|for dancing|for sleeping|for a wedding]?
+            Would children like [it|this|{audio}]?
+            For what occasion would you play {audio}?
+            Is {audio} meant for [dancing|a film|working|a wedding|a party|children]?
+            Could you find out what it is for?
+            For whom was it made?
+            Let me know what to use it for.
+            Would you play this at a party?
+            In what kind of film would we hear this?
+            Could it be used in a [film|game|shop|church]?
         """),
         _lines("""
             What kind of people would enjoy this?
@@ -1123,6 +1597,12 @@ CANNOT_TELL = {
             Is there [distortion|reverb|an echo|any noise|an effect] on the sound?
             What is the sampling rate?
             Is it lossless?
+            Could you find out how it was recorded?
+            Which microphones were used?
+            Do we hear [reverb|noise|an echo]?
+            Let me know how good the recording is.
+            Is the sound [stereo|mono|noisy|clean|distorted]?
+            How was {audio} [recorded|mixed|produced]?
         """),
         _lines("""
             Do you know which microphone they used?
@@ -1144,6 +1624,12 @@ CANNOT_TELL = {
             Write [down |]the [chords|notes|score].
             Is there a [modulation|cadence|dominant chord|seventh chord]?
             Tell me the [chords|notes][ of {audio}|].
+            Could you find out the chords?
+            Any idea which chords these are?
+            Do we hear a [seventh chord|major chord|minor chord]?
+            Let me know the chords.
+            With which note does the tune begin?
+            How does the harmony go?
         """),
         _lines("""
             Which chord do you hear first?
@@ -1162,6 +1648,12 @@ CANNOT_TELL = {
             Tell me the [length|duration][ of {audio}|].
             When does {audio} end?
             At what time does the [melody|lead|drum part] [start|begin|enter]?
+            Could you find out how long it is?
+            Any idea how long this is?
+            Let me know the [length|duration].
+            How many seconds do we hear?
+            For how long do they play?
+            Is it longer than a minute?
         """),
         _lines("""
             For how many minutes does this last?
@@ -1192,6 +1684,13 @@ UNKNOWN_GENRE_WORDINGS = (
         Is the genre {value}?
         Is {audio} {value} in nature?
         Is {audio} {value} in any way?
+        Do we hear {value} music?
+        Are we listening to {value}?
+        Is it true that this is {value}?
+        Let me know if it is {value}.
+        Does it belong to {value}?
+        Is it a kind of {value}?
+        {value}?
     """),
     _lines("""
         Could this be called {value}?

@@ -147,7 +147,7 @@ def test_pairs_are_clean_short_and_repeatable(kind, split):
 
 def test_yes_and_no_are_equally_often_true():
     rng = random.Random(2)
-    pairs = [sample_pair(random_truth(rng), rng, "train", "yes_no") for _ in range(8000)]
+    pairs = [sample_pair(random_truth(rng), rng, "train", "yes_no") for _ in range(30_000)]
     assert sum(pair.expected for pair in pairs) / len(pairs) == pytest.approx(0.5, abs=0.02)
     for topic in YES_NO_TOPICS:
         truths = [pair.expected for pair in pairs if pair.topic == topic]
