@@ -8,13 +8,14 @@ This is what `mullama ask` calls, and the short way in for a program of one's ow
     print(asker.ask(song, "Which instruments play?"))
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from tqdm import tqdm
+from transformers.feature_extraction_utils import BatchFeature
 from transformers.generation.streamers import TextStreamer
 
 from .model_info import EMBEDDED_MODEL, ModelError, require_mullama
@@ -25,6 +26,7 @@ from .processing.audio_io import audio_duration, stream_windows
 MAX_NEW_TOKENS = 512  # as the released applications have it
 # A CPU computes float16 and bfloat16 more slowly and less exactly than float32; larger models may not fit in it.
 MAX_FLOAT32_PARAMETERS = 1_000_000_000
+GREEDY = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
 
 
 class QuestionError(ValueError):
@@ -105,28 +107,78 @@ class Asker:
         """
         if not question.strip():
             raise QuestionError("the question is empty: ask something")
+        messages = [{"role": "user", "content": question}]
+        return self.reply(song, messages, max_new_tokens, temperature, seed, on_text)
+
+    @torch.inference_mode()
+    def reply(
+        self,
+        song: Song,
+        messages: list[dict[str, str]],
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        temperature: float = 0.0,
+        seed: int = 0,
+        on_text: Callable[[str], None] | None = None,
+    ) -> str:
+        """
+        Go on with a conversation about a song: `messages` of `role` and `content`, of which the last is the user's.
+
+        The other arguments are those of `ask`. Raises `QuestionError` if it is too long for the model.
+        """
         tokenizer = self.processor.tokenizer
-        messages = [{"role": "user", "content": [{"type": "text", "text": question}]}]
-        prompt = self.processor.apply_chat_template(messages, tokenize=True, return_dict=True)
+        prompt = self._tokenize([messages])
         prompt_length = prompt["input_ids"].shape[1]
-        positions = self.model.config.text_config.max_position_embeddings
-        if prompt_length >= positions:
-            raise QuestionError(
-                f"the question is too long: with the prompt {prompt_length:,} tokens, of at most {positions - 1:,}; "
-                "shorten it"
-            )
-        sampling = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        sampling = GREEDY
         if temperature > 0:
             sampling = {"do_sample": True, "temperature": temperature}
             torch.manual_seed(seed)
         output = self.model.generate(
-            **prompt.to(self.model.device),
+            **prompt,
             audio_embeds=song.audio_embeds,
-            max_new_tokens=min(max_new_tokens, positions - prompt_length),
+            max_new_tokens=min(max_new_tokens, self.positions - prompt_length),
             streamer=_CallbackStreamer(tokenizer, on_text) if on_text else None,
             **sampling,
         )
         return tokenizer.decode(output[0, prompt_length:], skip_special_tokens=True).strip()
+
+    @torch.inference_mode()
+    def ask_batch(
+        self, audio_embeds: torch.FloatTensor, questions: Sequence[str], max_new_tokens: int = MAX_NEW_TOKENS
+    ) -> list[str]:
+        """
+        The likeliest answers to a question about each song, decoded together: what `ask` gives one by one.
+
+        Args:
+            audio_embeds (`(batch, text width)`): The songs' vectors.
+            questions: One for each.
+
+        Raises:
+            QuestionError: one is too long for the model.
+        """
+        prompt = self._tokenize([[{"role": "user", "content": question}] for question in questions])
+        # Each answer ends where its own positions do, whatever it stands beside.
+        limits = [min(max_new_tokens, self.positions - int(row.sum())) for row in prompt["attention_mask"]]
+        output = self.model.generate(**prompt, audio_embeds=audio_embeds, max_new_tokens=max(limits), **GREEDY)
+        answers = output[:, prompt["input_ids"].shape[1] :]
+        return [
+            self.processor.tokenizer.decode(answer[:limit], skip_special_tokens=True).strip()
+            for answer, limit in zip(answers, limits, strict=True)
+        ]
+
+    @property
+    def positions(self) -> int:
+        """How many tokens a conversation and its next answer may have together."""
+        return self.model.config.text_config.max_position_embeddings
+
+    def _tokenize(self, conversations: list[list[dict[str, str]]]) -> BatchFeature:
+        prompt = self.processor.apply_chat_template(conversations, tokenize=True, return_dict=True)
+        longest = int(prompt["attention_mask"].sum(1).max())
+        if longest >= self.positions:
+            raise QuestionError(
+                f"the question is too long: with the prompt {longest:,} tokens, of at most {self.positions - 1:,}; "
+                "shorten it"
+            )
+        return prompt.to(self.model.device)
 
 
 class _CallbackStreamer(TextStreamer):
