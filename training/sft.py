@@ -1,91 +1,162 @@
 """Supervised fine-tuning with TRL.
 
-    accelerate launch -m mullama.training.sft --config training/configs/tiny_adapter.yaml
+    mullama train training/configs/finetune.yaml
+    accelerate launch --config_file training/accelerate/ddp.yaml -m mullama.training.sft \
+        --config training/configs/finetune.yaml
 
-A recipe is a YAML file: what is read (`model`, `questions`, `layer_means`), which parameters train (`trainable`,
-regular expressions on their names), and any field of trl's SFTConfig.
+A recipe is a YAML file: what is trained and on what (arguments.py), any field of trl's SFTConfig, and `use_peft`,
+`lora_*`, `dtype` of its ModelConfig. A run that was stopped or killed goes on with the same command.
 """
 
-import re
-from dataclasses import dataclass, field
+import os
+import sys
+from dataclasses import asdict, fields
 
-import numpy as np
-from datasets import load_dataset
-from mullama.modeling_mullama import MuLlamaForConditionalGeneration
-from mullama.processing import MuLlamaProcessor
-from torch import nn
-from transformers import TrainerCallback
-from trl import SFTConfig, SFTTrainer, TrlParser
+import torch
+from transformers import PrinterCallback
+from trl import ModelConfig, SFTConfig, TrlParser, get_peft_config
 
+from .arguments import MuLlamaArguments
 from .collator import AnswerCollator
+from .data import DataError
+from .features import LayerMeans
+from .finishing import check_push, finish, push
+from .mixture import load_mixture, load_questions
+from .starting import load_start, standardise_audio
+from .trainer import MuLlamaTrainer, last_checkpoint, set_trainable
+from .watching import LossPlot, SampleAnswers, SayProgress
 
 
-@dataclass
-class MuLlamaArguments:
-    """What is trained, and on what."""
-
-    model: str = field(metadata={"help": "model folder to start from"})
-    questions: str = field(metadata={"help": "Parquet file of question, answer, clip"})
-    trainable: list[str] = field(metadata={"help": "regular expressions; a parameter trains whose name one matches"})
-    layer_means: str | None = field(default=None, metadata={"help": ".npy of cached layer means; none: text only"})
-    noise: float = field(default=0.0, metadata={"help": "noise on layer means, in standard deviations"})
-
-
-def set_trainable(model: nn.Module, patterns: list[str]) -> list[str]:
-    """Let exactly the parameters train whose whole name matches a pattern; returns their names.
-
-    Raises ValueError for a pattern that matches nothing.
+def train(
+    script_args: MuLlamaArguments, training_args: SFTConfig, model_args: ModelConfig | None = None
+) -> MuLlamaTrainer:
     """
-    names = [name for name, _ in model.named_parameters()]
-    for pattern in patterns:
-        if not any(re.fullmatch(pattern, name) for name in names):
-            raise ValueError(f"`trainable`: no parameter's name matches {pattern!r}")
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(any(re.fullmatch(pattern, name) for pattern in patterns))
-    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    Run one recipe, from its last checkpoint if it has one; the finished model is in `training_args.output_dir`.
 
+    Raises ValueErrors of one line: see `DataError`, `TrainingError`.
+    """
+    model_args = model_args or ModelConfig()
+    if training_args.packing or training_args.padding_free:
+        raise DataError(
+            "`packing` and `padding_free` put several texts in one row, but a row hears one piece of music; "
+            "`train_sampling_strategy: group_by_length` saves padding as well"
+        )
+    pushes, training_args.push_to_hub = training_args.push_to_hub, False  # ours is at the end, of the whole folder
+    if pushes:
+        check_push(training_args.hub_model_id)
+    recipe = recipe_of(script_args, training_args, model_args)
+    resumed = last_checkpoint(training_args.output_dir, identity_of(recipe, training_args))
 
-class SayProgress(TrainerCallback):
-    """One line a log, where there is no terminal for a progress bar."""
-
-    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
-        shown = {key: logs[key] for key in ("loss", "learning_rate", "mean_token_accuracy") if key in logs}
-        if state.is_world_process_zero and shown:
-            print(f"step {state.global_step}/{state.max_steps} {shown}", flush=True)
-
-
-def train(script_args: MuLlamaArguments, training_args: SFTConfig) -> SFTTrainer:
-    """Run one recipe; the trained model and the processor are saved to `training_args.output_dir`."""
     # Model
-    model = MuLlamaForConditionalGeneration.from_pretrained(script_args.model)
-    processor = MuLlamaProcessor.from_pretrained(script_args.model)
-    set_trainable(model, script_args.trainable)
+    torch.manual_seed(training_args.seed)
+    model, processor = load_start(script_args, model_args)
+    peft_config = get_peft_config(model_args)
+    if peft_config is None:
+        set_trainable(model, script_args.trainable)
 
     # Dataset
-    questions = load_dataset("parquet", data_files=script_args.questions, split="train")
-    layer_means = np.load(script_args.layer_means, mmap_mode="r") if script_args.layer_means else None
+    layer_means = LayerMeans()
+    if script_args.questions:
+        mixture = load_questions(script_args.questions, script_args.layer_means, layer_means)
+    elif script_args.datasets:
+        how = (model, processor, layer_means, script_args.silence_seconds, training_args.seed)
+        mixture = load_mixture(script_args.datasets, *how)
+    else:
+        raise DataError("the recipe names neither `datasets` nor `questions`")
+    trained_clips = len(layer_means)
+    evaluated = {}
+    for source in script_args.eval_datasets:
+        rows = load_mixture([source], model, processor, layer_means, script_args.silence_seconds).rows
+        evaluated[os.path.basename(source.path)] = rows.take(script_args.max_eval_rows)
+    if script_args.standardise_audio and resumed is None:
+        standardise_audio(model, layer_means)
 
     # Training
+    if script_args.warmup_epochs is not None:
+        training_args.warmup_steps = script_args.warmup_epochs / training_args.num_train_epochs
+    training_args.disable_tqdm = not sys.stderr.isatty()
     training_args.remove_unused_columns = False
     training_args.dataset_kwargs = {"skip_prepare_dataset": True}
-    training_args.max_length = None
-    trainer = SFTTrainer(
+    max_length, training_args.max_length = training_args.max_length, None
+    collator = AnswerCollator(
+        processor,
+        layer_means if len(layer_means) else None,
+        script_args.noise,
+        max_length,
+        script_args.silence_seconds,
+        training_args.pad_to_multiple_of,
+        training_args.seed,
+        noisy_clips=trained_clips,
+    )
+    first = next(iter(evaluated.values())).take(script_args.sample_answers) if evaluated else []
+    samples = SampleAnswers(collator, list(first))
+    trainer = MuLlamaTrainer(
         model=model,
         args=training_args,
-        train_dataset=questions,
-        data_collator=AnswerCollator(processor, layer_means, script_args.noise),
+        mixture=mixture,
+        trainable=script_args.trainable,
+        recipe=identity_of(recipe, training_args),
+        eval_dataset=evaluated if len(evaluated) > 1 else next(iter(evaluated.values()), None),
+        data_collator=collator,
         processing_class=processor,
-        callbacks=[SayProgress()],
+        peft_config=peft_config,
+        callbacks=[SayProgress(), LossPlot(), samples] if training_args.disable_tqdm else [LossPlot(), samples],
     )
-    trainer.train()
-    trainer.save_model(training_args.output_dir)
-    processor.save_pretrained(training_args.output_dir)
+    samples.trainer = trainer
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=resumed)
+
+    # Finishing
+    base = load_start(script_args, model_args)[0] if peft_config and training_args.should_save else None
+    sources = [source.path for source in script_args.datasets] or [script_args.questions]
+    folder = finish(trainer, base, processor, recipe, sources, script_args.license)
+    if pushes and training_args.should_save:
+        print(push(folder, training_args.hub_model_id, training_args.hub_private_repo))
     return trainer
 
 
+def recipe_of(script_args: MuLlamaArguments, training_args: SFTConfig, model_args: ModelConfig) -> dict:
+    """All that was set otherwise than by default, in the form of YAML, less what belongs to the machine."""
+    recipe = {}
+    for part in (script_args, model_args, training_args):
+        values = asdict(part) if part is not training_args else part.to_dict()
+        for key in fields(part):
+            value = values.get(key.name)
+            plain = isinstance(value, (str, int, float, bool, list))
+            if plain and value not in (key.default, [], "") and key.name not in LOCAL_KEYS:
+                recipe[key.name] = value
+    return recipe
+
+
+def identity_of(recipe: dict, training_args: SFTConfig) -> dict:
+    """What may not change when a run goes on: all but how long it is, what is watched, and how work is shared."""
+    kept = {key: value for key, value in recipe.items() if key not in FREE_KEYS}
+    rows = training_args.per_device_train_batch_size * training_args.gradient_accumulation_steps
+    return kept | {"rows_a_step": rows * training_args.world_size}
+
+
+LOCAL_KEYS = {"output_dir", "hub_token", "push_to_hub", "hub_model_id", "disable_tqdm", "run_name", "logging_dir"}
+FREE_KEYS = {
+    *("per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size", "max_eval_rows"),
+    *("eval_datasets", "eval_steps", "eval_strategy", "sample_answers", "save_steps", "save_total_limit", "report_to"),
+    *("save_strategy", "logging_steps", "num_train_epochs", "max_steps", "license", "dataloader_num_workers"),
+    *("gradient_checkpointing", "activation_checkpointing", "project", "torch_compile"),
+}
+
+
+def make_parser() -> TrlParser:
+    """The parser of recipes: `parse_args_and_config(["--config", FILE, "--field", "value", ...])`."""
+    return TrlParser((MuLlamaArguments, SFTConfig, ModelConfig), usage="%(prog)s --config RECIPE.yaml [--KEY VALUE]")
+
+
 def main() -> None:
-    """Command line: `--config FILE.yaml`, any field as a flag."""
-    train(*TrlParser((MuLlamaArguments, SFTConfig)).parse_args_and_config())
+    """Command line: `--config FILE.yaml`, any key as a flag."""
+    try:
+        train(*make_parser().parse_args_and_config())
+    except (ValueError, OSError) as error:
+        if os.environ.get("MULLAMA_DEBUG"):
+            raise
+        raise SystemExit(f"mullama: {' '.join(str(error).split())}") from error
 
 
 if __name__ == "__main__":
