@@ -9,14 +9,19 @@ import json
 import sys
 
 
-def add_data_parsers(subparsers, common: argparse.ArgumentParser) -> None:
-    """Add `data` with its own subcommands; `common` holds the arguments that every command of `mullama` has."""
+def add_data_parsers(subparsers, common: argparse.ArgumentParser):
+    """
+    Add `data` with its own subcommands; `common` holds the arguments that every command of `mullama` has.
+
+    Returns what further subcommands of `data` are added to.
+    """
     data = subparsers.add_parser("data", help="make, build and look at MusicQA", description="MusicQA, or your own.")
     commands = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_generate(commands, common)
     _add_build(commands, common)
     _add_import_release(commands, common)
     _add_stats(commands, common)
+    return commands
 
 
 def _add_generate(commands, common: argparse.ArgumentParser) -> None:
@@ -99,7 +104,7 @@ def _generate(args: argparse.Namespace) -> int:
 
 def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="the dataset folder to make")
-    parser.add_argument("--split", choices=["pretrain", "finetune", "test"], help="split of all rows")
+    parser.add_argument("--split", choices=["pretrain", "finetune", "train", "test"], help="split of all rows")
     parser.add_argument(
         "--flac", action="store_true", help="encode the audio as 16-bit mono FLAC, at 24 kHz if not told"
     )
