@@ -103,13 +103,34 @@ def read_predictions(path: str | Path, references: list[Reference]) -> Predictio
     return Predictions(answers, problems)
 
 
+def references_within(path: str | Path) -> list[Reference]:
+    """
+    The questions and true answers that a `predictions.jsonl` of ours holds itself.
+
+    Raises ValueError where a line holds none.
+    """
+    path, found = Path(path), {}
+    for where, entry in _lines(path, _text(path), Problems()):
+        fields = ("id", "question", "reference")
+        if not isinstance(entry, dict) or not all(isinstance(entry.get(field), str) for field in fields):
+            raise ValueError(f"{where}: holds no `reference`; give --references, which holds the true answers")
+        track, number = entry["id"], entry.get("number", len(found))
+        found.setdefault(
+            (track, number),
+            Reference(track, number, entry["question"], entry["reference"], entry.get("kind", "open")),
+        )
+    if not found:
+        raise ValueError(f"{path}: holds no answer")
+    return list(found.values())
+
+
 def _plain(question: str) -> str:
     return " ".join(question.split()).casefold()
 
 
 def _entries(path: Path, problems: Problems) -> Iterator[dict]:
     """Each answer as `{"id", "number", "question", "heard", "answer"}`."""
-    text = path.read_bytes().decode("utf-8-sig", errors="replace")
+    text = _text(path)
     try:
         content = json.loads(text)
     except json.JSONDecodeError:
@@ -121,16 +142,25 @@ def _entries(path: Path, problems: Problems) -> Iterator[dict]:
             for question, answer in answers.items():
                 yield from _entry({"id": track, "question": question, "answer": answer}, problems, f"{path}: {track}")
         return
-    if isinstance(content, list):
-        lines = [(f"{path}, entry {number}", entry) for number, entry in enumerate(content)]
-    else:
-        lines = list(_json_lines(path, text, problems))
-    for where, entry in lines:
+    for where, entry in _lines(path, text, problems):
         yield from _entry(entry, problems, where)
 
 
-def _json_lines(path: Path, text: str, problems: Problems) -> Iterator[tuple[str, object]]:
-    for number, line in enumerate(text.splitlines(), start=1):
+def _text(path: Path) -> str:
+    """The file's text; bytes that are not UTF-8 become U+FFFD, by which they are known again."""
+    return path.read_bytes().decode("utf-8-sig", errors="replace")
+
+
+def _lines(path: Path, text: str, problems: Problems) -> Iterator[tuple[str, object]]:
+    """Where an entry stands and the entry, of JSON lines or of one JSON list."""
+    if text.lstrip().startswith("["):
+        try:
+            content = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}: not JSON ({error})") from error
+        yield from ((f"{path}, entry {number}", entry) for number, entry in enumerate(content))
+        return
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
