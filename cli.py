@@ -8,6 +8,7 @@ imported here: a subcommand imports what it needs when it runs, so that `mullama
 
 import argparse
 import importlib.metadata
+import importlib.util
 import json
 import os
 import sys
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--debug", action="store_true", help="show where an error came from")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_ask(subparsers, common)
+    _add_app(subparsers, common)
     _add_info(subparsers, common)
     _add_convert(subparsers, common)
     _add_push(subparsers, common)
@@ -196,6 +198,40 @@ def _info(args: argparse.Namespace) -> int:
         for name, value in facts.items():
             shown = f"{value:,}" if isinstance(value, int) else value
             print(f"{name.replace('_', ' '):{width}}  {shown}")
+    return 0
+
+
+def _add_app(subparsers, common: argparse.ArgumentParser) -> None:
+    app = subparsers.add_parser(
+        "app",
+        parents=[common],
+        help="open the web page: talk about a song, caption many",
+        description="Run the Space's page on this machine. Programs use it with gradio_client or as MCP tools.",
+    )
+    app.add_argument(
+        "--model", help="model folder or Hub id, whose code is trusted (default: the embedded tiny model)"
+    )
+    app.add_argument("--port", type=int, metavar="P", help="port to listen on (default: the first free from 7860 on)")
+    app.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets others in")
+    app.set_defaults(run=_app)
+
+
+def _app(args: argparse.Namespace) -> int:
+    import runpy
+
+    from .model_info import EMBEDDED_MODEL, require_mullama
+
+    model = str(EMBEDDED_MODEL) if args.model is None else args.model
+    require_mullama(model)
+    if importlib.util.find_spec("gradio") is None:
+        raise ImportError("the page needs Gradio: pip install 'mullama[demo]'")
+    os.environ.update(MULLAMA_MODEL=model, GRADIO_SERVER_NAME=args.host)
+    if args.port is not None:
+        os.environ["GRADIO_SERVER_PORT"] = str(args.port)
+    # The page is no part of this package, but a Space of its own: run it as one does.
+    folder = os.path.join(os.path.dirname(__file__), "spaces_app")
+    sys.path.insert(0, folder)
+    runpy.run_path(os.path.join(folder, "app.py"), run_name="__main__")
     return 0
 
 

@@ -7,7 +7,7 @@ takes the card. Then the repository is created, the files are uploaded and the r
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from huggingface_hub import DatasetCard, HfApi, ModelCard, RepoCard, SpaceCard, 
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import httpx, validate_repo_id
 
+from ..model_info import EMBEDDED_MODEL
 from .cards import LIBRARY_NAME, PIPELINE_TAG, REPO_PLACEHOLDER
 
 SPACE_FOLDER = Path(__file__).parents[1] / "spaces_app"
-MODEL_VARIABLE = "MULLAMA_MODEL"  # what the Space's app reads
+# Where the Space's app finds its model: on the Hub by this variable, or else in this folder of its own repository.
+MODEL_VARIABLE, MODEL_PLACE = "MULLAMA_MODEL", "model"
 # Code that every model folder carries, beside its weights.
 MODEL_FILES = {
     "mullama": (
@@ -36,6 +38,8 @@ MODEL_FILES = {
     "mert": ("configuration_mert.py", "modeling_mert.py", "preprocessor_config.json"),
 }
 LOCAL_ONLY = [".*", "*/.*", "__pycache__/*", "*/__pycache__/*", "checkpoint-*/*", "*.tmp"]
+# A dataset of `mullama caption` also holds its audio as files, for trainers here; what goes is in Parquet.
+AUDIOFOLDER = "audiofolder"
 CARDS = {"model": ModelCard, "dataset": DatasetCard, "space": SpaceCard}
 
 
@@ -49,7 +53,7 @@ class Push:
     What goes to a repository.
 
     folder: where it is; files: of it, relative; card: the README.md that goes, which may be more than the folder's;
-    variables: of a Space.
+    variables: of a Space; model: a model folder that goes into a Space's repository.
     """
 
     folder: Path
@@ -58,6 +62,7 @@ class Push:
     files: list[str]
     card: str
     variables: dict[str, str]
+    model: Path | None = None
 
     def describe(self) -> list[str]:
         """A line for the repository and one for each file, with its size in bytes."""
@@ -65,6 +70,8 @@ class Push:
         for name in self.files:
             size = len(self.card.encode()) if name == "README.md" else (self.folder / name).stat().st_size
             lines.append(f"{size:>14,}  {name}")
+        for name in [] if self.model is None else _file_names(self.model):
+            lines.append(f"{(self.model / name).stat().st_size:>14,}  {MODEL_PLACE}/{name}")
         return lines + [f"{name}={value}" for name, value in self.variables.items()]
 
     def run(self, private: bool = False, tag: str | None = None) -> str:
@@ -77,8 +84,7 @@ class Push:
 
         Returns the repository's URL. Raises `PushError`.
         """
-        if get_token() is None:
-            raise PushError("There is no token: log in with `hf auth login`, or set HF_TOKEN.")
+        check_push(self.repo_id)
         api = HfApi()
         try:
             user = api.whoami()["name"]
@@ -113,6 +119,14 @@ class Push:
             commit_message="Upload with mullama",
             **where,
         )
+        if self.model is not None:
+            api.upload_folder(
+                folder_path=self.model,
+                path_in_repo=MODEL_PLACE,
+                allow_patterns=[_literal(name) for name in _file_names(self.model)],
+                commit_message="Upload model with mullama",
+                **where,
+            )
         api.upload_file(
             path_or_fileobj=self.card.encode(),
             path_in_repo="README.md",
@@ -166,7 +180,17 @@ def dataset_push(folder: str | Path, repo_id: str) -> Push:
     folder = _existing(folder)
     if not any(path.suffix in (".parquet", ".jsonl", ".json", ".csv") for path in folder.rglob("*")):
         raise PushError(f"{folder} holds no Parquet, JSON or CSV file: is it a dataset?")
-    return _push(folder, repo_id, "dataset", _card(folder, "dataset", repo_id))
+    push = _push(folder, repo_id, "dataset", _card(folder, "dataset", repo_id))
+    if any((folder / "data").glob("*.parquet")):
+        push.files[:] = [name for name in push.files if not name.startswith(f"{AUDIOFOLDER}/")]
+    return push
+
+
+def check_push(repo_id: str) -> None:
+    """Raises `PushError` if nothing could be pushed there: it is no repository's name, or there is no token."""
+    _check_repo_id(repo_id)
+    if get_token() is None:
+        raise PushError("There is no token: log in with `hf auth login`, or set HF_TOKEN.")
 
 
 def space_push(repo_id: str, model: str | None = None, folder: str | Path = SPACE_FOLDER) -> Push:
@@ -174,19 +198,22 @@ def space_push(repo_id: str, model: str | None = None, folder: str | Path = SPAC
     What of the Space's folder goes to a repository.
 
     Args:
-        model: Hub id of the model that it shows; by default, the one that the app names.
+        model: Hub id of the model that it shows; by default the embedded one, which goes with it.
 
     Raises `PushError`.
     """
     folder = _existing(folder)
     if model is not None:
         _check_repo_id(model)
-    push = _push(folder, repo_id, "space", _card(folder, "space", repo_id, needs_license=False))
+    card = _card(folder, "space", repo_id, needs_license=False)
+    if model is not None:
+        card.data.models = [model]
+    push = _push(folder, repo_id, "space", card)
     if "app.py" not in push.files:
         raise PushError(f"{folder} holds no app.py.")
-    if model is not None:
-        push.variables[MODEL_VARIABLE] = model
-    return push
+    if model is None:
+        return replace(push, model=EMBEDDED_MODEL)
+    return replace(push, variables={MODEL_VARIABLE: model})
 
 
 def _existing(folder: str | Path) -> Path:
@@ -219,9 +246,13 @@ def _card(folder: Path, repo_type: str, repo_id: str, needs_license: bool = True
 
 def _push(folder: Path, repo_id: str, repo_type: str, card: RepoCard) -> Push:
     _check_repo_id(repo_id)
+    return Push(folder, repo_id, repo_type, _file_names(folder), str(card), {})
+
+
+def _file_names(folder: Path) -> list[str]:
+    """What of a folder is for others, relative to it."""
     names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
-    files = [name for name in names if not any(fnmatch(name, pattern) for pattern in LOCAL_ONLY)]
-    return Push(folder, repo_id, repo_type, files, str(card), {})
+    return [name for name in names if not any(fnmatch(name, pattern) for pattern in LOCAL_ONLY)]
 
 
 def _literal(name: str) -> str:
