@@ -105,8 +105,7 @@ class Asker:
         Raises:
             QuestionError: the question is empty, or too long for the model.
         """
-        if not question.strip():
-            raise QuestionError("the question is empty: ask something")
+        self.check_question(question)
         messages = [{"role": "user", "content": question}]
         return self.reply(song, messages, max_new_tokens, temperature, seed, on_text)
 
@@ -164,6 +163,16 @@ class Asker:
             self.processor.tokenizer.decode(answer[:limit], skip_special_tokens=True).strip()
             for answer, limit in zip(answers, limits, strict=True)
         ]
+
+    def check_question(self, question: str) -> None:
+        """Raises `QuestionError` if there is nothing in the question, or too much for the model."""
+        if not question.strip():
+            raise QuestionError("the question is empty: ask something")
+        self._tokenize([[{"role": "user", "content": question}]])
+
+    def count_tokens(self, messages: list[dict[str, str]]) -> int:
+        """How many positions a conversation takes, without the answer to come."""
+        return len(self.processor.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"][0])
 
     @property
     def positions(self) -> int:

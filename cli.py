@@ -14,7 +14,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 INTERRUPTED = 130  # what a shell gives for Ctrl-C
 
@@ -50,11 +50,14 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--debug", action="store_true", help="show where an error came from")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_ask(subparsers, common)
+    _add_chat_and_caption(subparsers, common)
     _add_app(subparsers, common)
     _add_info(subparsers, common)
     _add_convert(subparsers, common)
     _add_push(subparsers, common)
     _add_data(subparsers, common)
+    _add_train(subparsers, common)
+    _add_evaluate(subparsers, common)
     return parser
 
 
@@ -97,6 +100,7 @@ def _ask(args: argparse.Namespace) -> int:
     from transformers.utils import logging as transformers_logging
 
     from .asking import load_asker
+    from .decoding import hushed_decoders
 
     collect_garbage_again()
     if not args.debug:
@@ -113,7 +117,7 @@ def _ask(args: argparse.Namespace) -> int:
             try:
                 if path not in songs:
                     songs[path] = None  # one that cannot be heard is told once, and left out of further questions
-                    with nullcontext() if args.debug else _hushed_decoders():
+                    with nullcontext() if args.debug else hushed_decoders():
                         songs[path] = asker.hear(path, args.start, args.end)
                 if songs[path] is None:
                     continue
@@ -150,25 +154,6 @@ def _questions(question: str) -> Iterator[str]:
         yield question
 
 
-@contextmanager
-def _hushed_decoders() -> Iterator[None]:
-    """
-    Keep stderr to ourselves: decoders in C write notes on a broken file to its descriptor, beside our one clear line.
-    """
-    python, descriptor = sys.stderr, os.dup(2)
-    with (
-        open(os.devnull, "wb") as nowhere,
-        open(descriptor, "w", encoding=python.encoding, errors=python.errors) as own,
-    ):
-        os.dup2(nowhere.fileno(), 2)
-        sys.stderr = own
-        try:
-            yield
-        finally:
-            sys.stderr = python
-            os.dup2(descriptor, 2)
-
-
 def _print_pieces(label: str) -> Callable[[str], None]:
     """A function that prints an answer's pieces as they come, the label before the first."""
     labels = iter([label])
@@ -199,6 +184,13 @@ def _info(args: argparse.Namespace) -> int:
             shown = f"{value:,}" if isinstance(value, int) else value
             print(f"{name.replace('_', ' '):{width}}  {shown}")
     return 0
+
+
+def _add_chat_and_caption(subparsers, common: argparse.ArgumentParser) -> None:
+    from .commands import add_caption_parser, add_chat_parser
+
+    add_chat_parser(subparsers, common)
+    add_caption_parser(subparsers, common)
 
 
 def _add_app(subparsers, common: argparse.ArgumentParser) -> None:
@@ -237,8 +229,22 @@ def _app(args: argparse.Namespace) -> int:
 
 def _add_data(subparsers, common: argparse.ArgumentParser) -> None:
     from .dataset_scripts.commands import add_data_parsers
+    from .training.commands import add_features_parser
 
-    add_data_parsers(subparsers, common)
+    # `features` needs a model, which `dataset_scripts` knows nothing of.
+    add_features_parser(add_data_parsers(subparsers, common), common)
+
+
+def _add_train(subparsers, common: argparse.ArgumentParser) -> None:
+    from .training.commands import add_train_parser
+
+    add_train_parser(subparsers, common)
+
+
+def _add_evaluate(subparsers, common: argparse.ArgumentParser) -> None:
+    from .evaluation.commands import add_evaluate_parser
+
+    add_evaluate_parser(subparsers, common)
 
 
 def _add_convert(subparsers, common: argparse.ArgumentParser) -> None:

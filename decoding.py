@@ -6,10 +6,13 @@ decoded gives its reason, also one that takes its decoder's process along.
 """
 
 import math
+import os
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -73,6 +76,25 @@ def decode_ahead(paths: Sequence[Path], windows: Windows, workers: int, ahead: i
     finally:
         for worker in pool:
             worker.stop()
+
+
+@contextmanager
+def hushed_decoders() -> Iterator[None]:
+    """
+    Keep stderr to ourselves: decoders in C write notes on a broken file to its descriptor, beside our one clear line.
+    """
+    python, descriptor = sys.stderr, os.dup(2)
+    with (
+        open(os.devnull, "wb") as nowhere,
+        open(descriptor, "w", encoding=python.encoding, errors=python.errors) as own,
+    ):
+        os.dup2(nowhere.fileno(), 2)
+        sys.stderr = own
+        try:
+            yield
+        finally:
+            sys.stderr = python
+            os.dup2(descriptor, 2)
 
 
 class _Worker:

@@ -26,14 +26,18 @@ class AudioStore:
     The audio files below a folder, or in a zip that is read in place.
 
     A clip's audio is looked up in the list of what is there, so no name in a data file reaches outside of it.
+
+    Args:
+        path (`str` or `Path`): The folder or zip.
+        names (*optional*): The files of a folder that belong to it, by their paths in it; by default all audio files.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, names: Iterable[str] | None = None):
         self.path = Path(path)
         self._zip: zipfile.ZipFile | None = None
         if self.path.is_dir():
             self.is_zip = False
-            names = (
+            found = (
                 (Path(folder) / file).relative_to(self.path).as_posix()
                 for folder, _, files in os.walk(self.path)
                 for file in files
@@ -41,14 +45,15 @@ class AudioStore:
         elif zipfile.is_zipfile(self.path):
             self.is_zip = True
             try:
-                names = [info.filename for info in self._open_zip().infolist() if not info.is_dir()]
+                found = [info.filename for info in self._open_zip().infolist() if not info.is_dir()]
             except zipfile.BadZipFile as error:
                 raise AudioError(f"{self.path}: a broken zip ({error}); download it again") from error
         elif self.path.exists():
             raise AudioError(f"{self.path}: neither a folder of audio files nor a whole zip of them")
         else:
             raise AudioError(f"{self.path}: no such file or folder")
-        self._names = {name for name in names if PurePosixPath(name).suffix.lower() in AUDIO_SUFFIXES}
+        audio_files = (name for name in found if PurePosixPath(name).suffix.lower() in AUDIO_SUFFIXES)
+        self._names = set(audio_files if names is None else names)
         self._by_file_name = _unique_by(self._names, lambda name: PurePosixPath(name).name)
         self._by_stem = _unique_by(self._names, lambda name: PurePosixPath(name).stem)
 

@@ -76,7 +76,7 @@ class BuildReport:
 def build_dataset(
     rows: Iterable[dict],
     out: str | Path,
-    audio: str | Path | None = None,
+    audio: str | Path | AudioStore | None = None,
     *,
     split: str | None = None,
     flac: bool = False,
@@ -90,7 +90,8 @@ def build_dataset(
     Args:
         rows: As `read_qa`, `read_release` and the adapters give them.
         out (`str` or `Path`): The folder to make; it appears when it is whole.
-        audio (`str` or `Path`, *optional*): Folder or zip of the audio files; without it there is the text alone.
+        audio (`str`, `Path` or `AudioStore`, *optional*): Folder or zip of the audio files; without it there is the
+            text alone.
         split (`str`, *optional*): Split of all rows; by default each row's own.
         flac (`bool`), sampling_rate (`int`, *optional*): Encode anew as 16-bit mono FLAC at this rate (24000 Hz if
             not given); by default audio files are embedded as found.
@@ -104,9 +105,9 @@ def build_dataset(
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out}: is there and not empty; remove it, or choose another --out")
-    store = None if audio is None else AudioStore(audio)
+    store = AudioStore(audio) if isinstance(audio, str | Path) else audio
     if store is not None and not len(store):
-        raise ValueError(f"{audio}: no audio file in it")
+        raise ValueError(f"{store.path}: no audio file in it")
     draft = out.with_name(f".{out.name}.building")
     shutil.rmtree(draft, ignore_errors=True)  # what a killed build left
     report = BuildReport()
@@ -116,7 +117,7 @@ def build_dataset(
             raise ValueError("there is no row to build from")
         if store is not None and not report.audio_clips:
             raise ValueError(
-                f"{audio}: has usable audio for none of the {report.clips.total()} clips "
+                f"{store.path}: has usable audio for none of the {report.clips.total()} clips "
                 f"(the first: {report.left_out[0]['reason']})"
             )
         with (draft / "left_out.jsonl").open("w", encoding="utf-8") as file:

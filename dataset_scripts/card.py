@@ -38,7 +38,13 @@ _HUB_LICENSES = {
 
 def write_card(path: Path, report: "BuildReport", name: str, with_audio: bool) -> None:
     """Write `README.md` of a built dataset: YAML with `configs`, counts, licences, a sample."""
-    splits = [split for split in SPLITS if any(key[0] == split for key in report.clips)]
+    text = f"{card_head(report, name, with_audio)}\n\n{_body(report, name, with_audio, _splits(report))}"
+    path.write_text(text, encoding="utf-8")
+
+
+def card_head(report: "BuildReport", name: str, with_audio: bool) -> str:
+    """The card's metadata: what `load_dataset` and the Hub read."""
+    splits = _splits(report)
     configs = []
     if with_audio:
         configs.append(_config("default", "data", [split for split in splits if report.shards[split]], report))
@@ -54,8 +60,11 @@ def write_card(path: Path, report: "BuildReport", name: str, with_audio: bool) -
         pretty_name=name,
         configs=configs,
     )
-    text = f"---\n{data.to_yaml()}\n---\n\n{_body(report, name, with_audio, splits)}"
-    path.write_text(text, encoding="utf-8")
+    return f"---\n{data.to_yaml()}\n---"
+
+
+def _splits(report: "BuildReport") -> list[str]:
+    return [split for split in SPLITS if any(key[0] == split for key in report.clips)]
 
 
 def _config(name: str, folder: str, splits: list[str], report: "BuildReport") -> dict:

@@ -28,7 +28,7 @@ def load_musicqa(
 
     Args:
         path (`str` or `Path`): Its folder, or its repository on the Hub.
-        split (`str`): `pretrain`, `finetune`, `test`, or any slice that `load_dataset` understands.
+        split (`str`): `pretrain`, `finetune`, `train`, `test`, or any slice that `load_dataset` understands.
         text_only (`bool`): Load the config without audio.
         streaming (`bool`): Download what is read, when it is read.
         decode, sampling_rate: See `one_row_per_question`.

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from .prompts import TEMPLATE_QUESTIONS
 from .sources import LICENSE_OF
 
-SPLITS = ("pretrain", "finetune", "test")
+SPLITS = ("pretrain", "finetune", "train", "test")  # MusicQA's own three, and `train` for other sets
 # The three released files: the split each is, and the collection its clips come from (REFERENCE.md 5).
 RELEASES = {
     "PretrainMusicQA": ("pretrain", "musiccaps"),
