@@ -14,14 +14,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import PartialState
-from mullama.modeling_mullama import MuLlamaForConditionalGeneration
+from mullama.modeling_mullama import MuLlamaConfig, MuLlamaForConditionalGeneration, MuLlamaModel
 from mullama.modeling_mullama.modeling_mert import MertModel
 from mullama.processing import MuLlamaFeatureExtractor, MuLlamaProcessor
 from mullama.processing.audio_io import AudioError
+from safetensors import safe_open
 from tqdm import tqdm
+from transformers import PreTrainedConfig
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
 from .data import MAX_UNREADABLE, DataError, clip_audio, clip_ids, load_clips_of
 
+ENCODER_PREFIX = "model.audio_tower."
 CLIPS_A_PART = 32  # what a killed run loses at most, per process
 
 
@@ -34,6 +38,44 @@ def encoder_fingerprint(encoder: MertModel, extractor: MuLlamaFeatureExtractor) 
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().to(torch.float16).numpy().tobytes())
     return digest.hexdigest()
+
+
+def load_encoder(name: str) -> tuple[MertModel, MuLlamaFeatureExtractor]:
+    """
+    The encoder of a MU-LLaMA, or a MERT by itself, in float32, whatever the language model's size: it is not loaded.
+
+    Raises DataError if there are no such weights.
+    """
+    extractor = MuLlamaFeatureExtractor.from_pretrained(name)
+    if PreTrainedConfig.get_config_dict(name)[0].get("model_type") != "mullama":
+        return MertModel.from_pretrained(name, dtype=torch.float32).eval(), extractor
+    encoder = MertModel(MuLlamaConfig.from_pretrained(name).audio_config)
+    index = cached_file(name, SAFE_WEIGHTS_INDEX_NAME, _raise_exceptions_for_missing_entries=False)
+    if index is None:
+        files = {SAFE_WEIGHTS_NAME}
+    else:
+        places = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"]
+        files = {file for tensor, file in places.items() if tensor.startswith(ENCODER_PREFIX)}
+    weights = {}
+    for file in sorted(files):
+        with safe_open(cached_file(name, file), "pt") as opened:
+            for tensor in opened.keys():
+                if tensor.startswith(ENCODER_PREFIX):
+                    weights[tensor.removeprefix(ENCODER_PREFIX)] = opened.get_tensor(tensor).float()
+    missing = encoder.load_state_dict(weights, strict=False).missing_keys
+    if missing:
+        raise DataError(f"{name}: its encoder lacks {len(missing)} weights, the first is {missing[0]}")
+    return encoder.eval(), extractor
+
+
+def _listener(encoder: MertModel) -> MuLlamaModel:
+    """A model that hears as MU-LLaMA does, window by window, with next to no language model behind."""
+    text = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    text |= {"num_key_value_heads": 1, "vocab_size": 8, "num_adapter_layers": 0}
+    config = MuLlamaConfig(audio_config=encoder.config, text_config=text, num_projector_layers=0)
+    listener = MuLlamaModel(config)
+    listener.audio_tower = encoder
+    return listener.eval()
 
 
 @torch.no_grad()
@@ -113,7 +155,7 @@ def write_features(
 
     Args:
         dataset, split, name: As `load_dataset` takes them; rows of clips with `audio`, and `id` if it has one.
-        model: Folder or Hub id of the MU-LLaMA whose encoder hears.
+        model: Folder or Hub id of a MU-LLaMA, whose encoder hears, or of a MERT.
         out: The feature folder. What a killed run left there is taken up.
         batch_size: Clips encoded together.
 
@@ -121,12 +163,12 @@ def write_features(
     """
     state, out = PartialState(), Path(out)
     model_name = model
-    model = MuLlamaForConditionalGeneration.from_pretrained(model_name).to(state.device).eval()
-    extractor = MuLlamaProcessor.from_pretrained(model_name).feature_extractor
+    encoder, extractor = load_encoder(model_name)
+    model = _listener(encoder).to(state.device)
     clips = load_clips_of(dataset, split, name)
     ids = clip_ids(clips)
     wanted = {
-        "encoder": encoder_fingerprint(model.model.audio_tower, extractor),
+        "encoder": encoder_fingerprint(encoder, extractor),
         "dataset": dataset,
         "split": split,
         "clips": hashlib.sha256("\n".join(ids).encode()).hexdigest(),

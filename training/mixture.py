@@ -21,7 +21,7 @@ from .data import (
     count_conversations,
     open_dataset,
 )
-from .features import FeatureCache, LayerMeans, encoder_fingerprint, silence_means
+from .features import FeatureCache, LayerMeans, encoder_fingerprint, load_encoder, silence_means
 
 SHUFFLE_BUFFER = 256  # clips; of a stream, undecoded
 TEXT, WAVEFORM, CACHED = range(3)  # the door by which a row's music comes in
@@ -59,6 +59,7 @@ def load_mixture(
     model: MuLlamaForConditionalGeneration,
     processor: MuLlamaProcessor,
     layer_means: LayerMeans,
+    heard_by: str,
     silence_seconds: float | None = None,
     seed: int = 0,
 ) -> Mixture:
@@ -66,6 +67,7 @@ def load_mixture(
     Load the datasets of a recipe.
 
     Args:
+        heard_by: Model whose encoder must have heard what is cached.
         layer_means: Where cached features are added; `clip` of a row points into it.
         silence_seconds: Play so much silence to text-only rows, as the paper does; None: they hear nothing.
         seed: Of the order in which weights draw from the datasets, and of a stream's shuffling.
@@ -79,9 +81,10 @@ def load_mixture(
     if any(source.streaming for source in sources):
         return _stream(sources, shares, silence_seconds, seed)
     caches = {}
+    if any(source.features for source in sources):
+        fingerprint = encoder_fingerprint(*load_encoder(heard_by))
     for number, source in enumerate(sources):
         if source.features:
-            fingerprint = encoder_fingerprint(model.model.audio_tower, processor.feature_extractor)
             cache = FeatureCache(source.features, fingerprint)
             caches[number] = cache, layer_means.add(cache.layer_means)
     silent_row = None

@@ -55,18 +55,18 @@ def train(
         set_trainable(model, script_args.trainable)
 
     # Dataset
-    layer_means = LayerMeans()
+    layer_means, heard_by = LayerMeans(), script_args.model or script_args.audio_model
+    how = (model, processor, layer_means, heard_by, script_args.silence_seconds, training_args.seed)
     if script_args.questions:
         mixture = load_questions(script_args.questions, script_args.layer_means, layer_means)
     elif script_args.datasets:
-        how = (model, processor, layer_means, script_args.silence_seconds, training_args.seed)
         mixture = load_mixture(script_args.datasets, *how)
     else:
         raise DataError("the recipe names neither `datasets` nor `questions`")
     trained_clips = len(layer_means)
     evaluated = {}
     for source in script_args.eval_datasets:
-        rows = load_mixture([source], model, processor, layer_means, script_args.silence_seconds).rows
+        rows = load_mixture([source], *how).rows
         evaluated[os.path.basename(source.path)] = rows.take(script_args.max_eval_rows)
     if script_args.standardise_audio and resumed is None:
         standardise_audio(model, layer_means)

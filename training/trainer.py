@@ -29,7 +29,7 @@ from .mixture import Mixture
 
 COMPLETE = "complete.json"  # written last into a checkpoint: without it, a checkpoint is no checkpoint
 OTHER_WEIGHTS = "other_trained.safetensors"  # what trained beside a LoRA, which PEFT does not save
-LENGTH_POOL = 50  # batches that are sorted by length together
+LENGTH_POOL = 50  # steps whose rows are sorted by length together
 STREAM_CLIPS = 100  # of a stream, before the share of broken ones is judged
 
 
@@ -57,34 +57,36 @@ def set_trainable(model: nn.Module, patterns: list[str]) -> list[str]:
 
 
 class RowSampler(Sampler[int]):
-    """Rows in an order that depends on seed and epoch alone; a batch comes through one door, and of like lengths.
+    """
+    Rows in an order that depends on seed and epoch alone, however a step's rows are shared among processes.
 
-    Rows left over from whole batches are left out where doors are mixed, other ones in each epoch.
+    doors: of each row; rows of one step come through one door, and what is left over from whole steps is left out,
+        other rows in each epoch. lengths: rows of one step are of like lengths. step_rows: of all processes together.
     """
 
-    def __init__(self, doors: np.ndarray, lengths: np.ndarray | None, batch_size: int, seed: int):
+    def __init__(self, doors: np.ndarray, lengths: np.ndarray | None, step_rows: int, seed: int):
         self.by_door = [np.flatnonzero(doors == door) for door in np.unique(doors)]
-        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+        self.lengths, self.step_rows, self.seed, self.epoch = lengths, step_rows, seed, 0
 
     def __len__(self) -> int:
         if len(self.by_door) == 1:
             return len(self.by_door[0])
-        return sum(len(rows) // self.batch_size * self.batch_size for rows in self.by_door)
+        return sum(len(rows) // self.step_rows * self.step_rows for rows in self.by_door)
 
     def __iter__(self) -> Iterator[int]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        batches, rest = [], []
+        steps, rest = [], []
         for rows in self.by_door:
             rows = rng.permutation(rows)
             if self.lengths is not None:
-                pool = LENGTH_POOL * self.batch_size
+                pool = LENGTH_POOL * self.step_rows
                 pools = [rows[start : start + pool] for start in range(0, len(rows), pool)]
                 rows = np.concatenate([part[np.argsort(-self.lengths[part], kind="stable")] for part in pools])
-            whole = len(rows) // self.batch_size * self.batch_size
-            batches += list(rows[:whole].reshape(-1, self.batch_size))
+            whole = len(rows) // self.step_rows * self.step_rows
+            steps += list(rows[:whole].reshape(-1, self.step_rows))
             rest = rows[whole:].tolist() if len(self.by_door) == 1 else []
-        for number in rng.permutation(len(batches)):
-            yield from batches[number].tolist()
+        for number in rng.permutation(len(steps)):
+            yield from steps[number].tolist()
         yield from rest
 
 
@@ -131,9 +133,12 @@ class MuLlamaTrainer(SFTTrainer):
     def _get_train_sampler(self, train_dataset=None) -> Sampler | None:
         if self.mixture.table is None:
             return None
-        grouped = self.args.train_sampling_strategy == "group_by_length"
-        lengths = self.mixture.table["length"] if grouped else None
-        self.sampler = RowSampler(self.mixture.table["door"], lengths, self.args.train_batch_size, self.args.seed)
+        args, doors = self.args, self.mixture.table["door"]
+        if args.train_sampling_strategy == "sequential" and len(set(doors)) == 1:
+            return SequentialSampler(self.mixture.rows)
+        lengths = self.mixture.table["length"] if args.train_sampling_strategy == "group_by_length" else None
+        step_rows = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        self.sampler = RowSampler(doors, lengths, step_rows, args.seed)
         return self.sampler
 
     def _get_eval_sampler(self, eval_dataset) -> Sampler:
