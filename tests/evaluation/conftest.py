@@ -1,6 +1,8 @@
 """What evaluation's tests share: truths of clips, and a model folder as small as can be."""
 
+import gzip
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -64,3 +66,37 @@ def model_folder(tmp_path_factory):
     model.save_pretrained(folder)
     MuLlamaProcessor(MuLlamaFeatureExtractor(), tokenizer).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def wordnet(tmp_path_factory):
+    """NLTK's WordNet made of Debian's packages, where NLTK finds it, in child processes too."""
+    import nltk
+    from mullama.evaluation.wordnet import DEBIAN, PACKAGES, build_wordnet
+
+    if not (DEBIAN / "index.sense").is_file():
+        pytest.skip(f"METEOR needs WordNet: apt install {PACKAGES}")
+    folder = tmp_path_factory.mktemp("nltk_data")
+    build_wordnet(folder)
+    patch = pytest.MonkeyPatch()
+    patch.setattr(nltk.data, "path", [str(folder), *nltk.data.path])
+    patch.setenv("NLTK_DATA", str(folder))
+    yield folder
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def eval_musicqa(tmp_path_factory) -> Path:
+    """The real EvalMusicQA.json."""
+    packed = Path(__file__).parents[1] / "dataset_scripts" / "data" / "EvalMusicQA.json.gz"
+    path = tmp_path_factory.mktemp("release") / "EvalMusicQA.json"
+    path.write_bytes(gzip.decompress(packed.read_bytes()))
+    return path
+
+
+@pytest.fixture(scope="session")
+def real_references(eval_musicqa):
+    """The 5,040 real questions and answers."""
+    from mullama.evaluation.references import read_references
+
+    return read_references(str(eval_musicqa))

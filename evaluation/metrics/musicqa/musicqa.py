@@ -203,7 +203,8 @@ class BertScore:
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).strip().splitlines()[0]
             raise MissingResource(f"BERTScore's model {model} cannot be loaded ({reason})") from error
-        self.model = f"{Path(model).name if Path(model).is_dir() else model}, layer {self._scorer.num_layers}"
+        name = "/".join(Path(model).resolve().parts[-2:]) if Path(model).is_dir() else model
+        self.model = f"{name}, layer {self._scorer.num_layers}"
 
     def score(self, predictions: Sequence[str], references: Sequence[str]) -> np.ndarray:
         """Recall and F1 of each pair, `(pairs, 2)`, not rescaled; each different pair is run once."""
