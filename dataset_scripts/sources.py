@@ -92,7 +92,9 @@ class Clip:
     split: str | None
 
 
-def read_clips(source: str, root: str | Path, merge_synonyms: bool = False) -> list[Clip]:
+def read_clips(
+    source: str, root: str | Path, merge_synonyms: bool = False, minimum_tags: int = MINIMUM_TAGS
+) -> list[Clip]:
     """
     Every usable clip of a collection, in the file's order.
 
@@ -100,6 +102,7 @@ def read_clips(source: str, root: str | Path, merge_synonyms: bool = False) -> l
         source (`str`): `musiccaps`, `magnatagatune`, `jamendo`, or `csv` for any CSV, TSV or JSONL file.
         root (`str` or `Path`): The published file, or the folder that holds it.
         merge_synonyms (`bool`, defaults to `False`): Merge MagnaTagATune's synonym tags, before they are counted.
+        minimum_tags (`int`, defaults to 5): Leave out clips of MagnaTagATune with fewer.
 
     Raises:
         SourceError: a missing file, a file of another form, a broken line, an id that comes twice, no usable clip.
@@ -109,7 +112,10 @@ def read_clips(source: str, root: str | Path, merge_synonyms: bool = False) -> l
         raise SourceError(f"{source}: no source of that name; there are {', '.join(SOURCES)}")
     path = _find_file(source, Path(root))
     try:
-        clips = list(_read_magnatagatune(path, merge_synonyms) if source == "magnatagatune" else readers[source](path))
+        if source == "magnatagatune":
+            clips = list(_read_magnatagatune(path, merge_synonyms, minimum_tags))
+        else:
+            clips = list(readers[source](path))
     except (UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"{path}: not a text table in UTF-8 ({error})") from error
     seen = set()
@@ -164,7 +170,7 @@ def _read_musiccaps(path: Path) -> Iterator[Clip]:
         )
 
 
-def _read_magnatagatune(path: Path, merge_synonyms: bool) -> Iterator[Clip]:
+def _read_magnatagatune(path: Path, merge_synonyms: bool, minimum_tags: int) -> Iterator[Clip]:
     for line, row in _table(path, "\t", ("clip_id", "mp3_path")):
         names = [name for name in row if name not in ("clip_id", "mp3_path")]
         if any(row[name] not in ("0", "1") for name in names):
@@ -172,7 +178,7 @@ def _read_magnatagatune(path: Path, merge_synonyms: bool) -> Iterator[Clip]:
         tags = [name for name in names if row[name] == "1"]
         if merge_synonyms:
             tags = list(dict.fromkeys(_KEPT_TAG.get(tag, tag) for tag in tags))
-        if len(tags) < MINIMUM_TAGS:
+        if len(tags) < minimum_tags:
             continue
         yield Clip(
             id=row["clip_id"],
