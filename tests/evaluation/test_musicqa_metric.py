@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import sys
 import warnings
 from pathlib import Path
 
@@ -30,9 +31,9 @@ def check_legacy_by_hand(metric) -> None:
     assert scores["rouge_l_recall"] == pytest.approx(3 / 5, **EXACT)
     # Stemming: "pianos" is "piano".
     assert metric.compute(predictions=["pianos"], references=["piano"])["rouge_l_recall"] == 1.0
-    # METEOR: three words in one chunk, so a penalty of (1/3)^3 / 2.
-    scores = metric.compute(predictions=["the piano plays"], references=["The piano plays"])
-    assert scores["meteor"] == pytest.approx(1 - 0.5 / 27, **EXACT)
+    # METEOR: three words and a full stop in one chunk, so a penalty of (1/4)^3 / 2.
+    scores = metric.compute(predictions=["the piano plays ."], references=["The piano plays."])
+    assert scores["meteor"] == pytest.approx(1 - 0.5 / 64, **EXACT)
 
 
 def test_legacy_by_hand(wordnet):
@@ -45,9 +46,9 @@ def test_legacy_by_hand(wordnet):
         ("sentence_bleu([reference], prediction)", "sentence_bleu([reference.split()], prediction.split())"),
         ("return float(score.recall), float(score.fmeasure)", "return float(score.fmeasure), float(score.recall)"),
         ("DefaultTokenizer(use_stemmer=True)", "DefaultTokenizer(use_stemmer=False)"),
-        ("wordpunct_tokenize(reference), wordpunct_tokenize(prediction)", "reference, prediction"),
+        ("wordpunct_tokenize(reference), wordpunct_tokenize(prediction)", "reference.split(), prediction.split()"),
     ],
-    ids=["words for characters", "F1 for recall", "no stemming", "METEOR of characters"],
+    ids=["words for characters", "F1 for recall", "no stemming", "METEOR without wordpunct"],
 )
 def test_a_corrupted_metric_is_noticed(right, wrong, wordnet, tmp_path):
     folder = tmp_path / "musicqa"
@@ -161,6 +162,7 @@ def test_meteor_without_wordnet(monkeypatch):
     monkeypatch.setattr(nltk.data, "path", [])
     monkeypatch.setattr(nltk.corpus, "wordnet", LazyCorpusLoader("wordnet", WordNetCorpusReader, None))
     metric = load("legacy")
+    sys.modules[type(metric).__module__]._wordnet_and_stemmer.cache_clear()
     with pytest.warns(UserWarning, match="METEOR needs WordNet: python -m nltk.downloader wordnet; offline on Debian"):
         scores = metric.compute(predictions=["abcd"], references=["abcd"])
     assert scores["meteor"] is None

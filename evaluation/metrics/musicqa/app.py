@@ -8,9 +8,7 @@ METRICS = {name: evaluate.load("musicqa.py", name) for name in ("legacy", "stand
 
 def score(prediction: str, reference: str) -> dict[str, dict]:
     """What both protocols give this pair."""
-    return {
-        name: metric.compute(predictions=[prediction], references=[reference]) for name, metric in METRICS.items()
-    }
+    return {name: metric.compute(predictions=[prediction], references=[reference]) for name, metric in METRICS.items()}
 
 
 demo = gr.Interface(

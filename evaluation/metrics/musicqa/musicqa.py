@@ -130,10 +130,8 @@ def sacrebleu_statistics(prediction: str, reference: str) -> list[int]:
 
 def sacrebleu_of(statistics: Sequence[float]) -> float:
     """sacreBLEU's score, 0 to 100, of summed `sacrebleu_statistics`."""
-    counts, totals, (prediction_length, reference_length) = statistics[:4], statistics[4:8], statistics[8:]
-    score = _sacrebleu().compute_bleu(
-        list(counts), list(totals), prediction_length, reference_length, smooth_method="exp"
-    )
+    sums = [round(number) for number in statistics]
+    score = _sacrebleu().compute_bleu(sums[:4], sums[4:8], *sums[8:], smooth_method="exp")
     return float(score.score)
 
 
