@@ -20,14 +20,10 @@ from accelerate import PartialState
 from tqdm import tqdm
 
 from ..processing.audio_io import SAMPLING_RATE
-from .predictions import OWN
+from .predictions import HEARD, OWN, SILENCE, TEXT_ONLY
 from .references import Clips, Reference
 from .systems import System
 
-OTHER_AUDIO = "another track's audio"
-SILENCE = "silence"
-TEXT_ONLY = "text only"
-CONDITIONS = (OWN, OTHER_AUDIO, SILENCE, TEXT_ONLY)
 LEGACY_CHUNK_SECONDS = 60
 MIN_CHUNK_SECONDS = 1  # a shorter rest is no chunk
 SILENCE_SECONDS = 1  # as MU-LLaMA was trained on texts without music
@@ -70,9 +66,7 @@ def answer_dataset(
     other = dict(zip(order, order[1:] + order[:1], strict=True))
     done = {(line["heard"], line["id"], line["number"]) for line in _partial_lines(out)}
     left = [
-        track
-        for track in order
-        if any((heard, track, r.number) not in done for heard in CONDITIONS for r in asked[track])
+        track for track in order if any((heard, track, r.number) not in done for heard in HEARD for r in asked[track])
     ]
     state.wait_for_everyone()  # until all have read what is done
     with state.split_between_processes(left) as own_share:
@@ -84,11 +78,11 @@ def answer_dataset(
             ) as bar,
         ):
             questions = max(len(asked[track]) for track in own_share) if own_share else 1
-            while group := list(islice(tracks, max(1, QUESTIONS_AT_ONCE // (questions * len(CONDITIONS))))):
+            while group := list(islice(tracks, max(1, QUESTIONS_AT_ONCE // (questions * len(HEARD))))):
                 todo = [
                     (heard, reference)
                     for track in group
-                    for heard in CONDITIONS
+                    for heard in HEARD
                     for reference in asked[track]
                     if (heard, track, reference.number) not in done
                 ]
@@ -208,7 +202,7 @@ def _join(out: Path, references: list[Reference], path: Path) -> None:
     lines = {(line["heard"], line["id"], line["number"]): line for line in _partial_lines(out)}
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("w", encoding="utf-8") as file:
-        for heard in CONDITIONS:
+        for heard in HEARD:
             for reference in references:
                 line = lines[heard, reference.track, reference.number]
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -2,7 +2,8 @@
 Music-blind baselines that need no model: what one scores without hearing anything.
 
 most frequent answer         of the training set to the same question, or where it never asks it, of the same kind
-another track's reference    to the same question; where no other track has it, any other track's to any question
+another track's reference    to the same question; where no other track has it, to another question of its kind if the
+                             kind tells what is asked (so not of MusicQA's `open`), else to any question
 three other references       three of those, of three tracks, joined: long text, which a recall rewards
 """
 
@@ -14,6 +15,7 @@ from .references import Reference
 CONSTANT = "most frequent answer"
 OTHER_REFERENCE = "another track's reference"
 THREE_REFERENCES = "three other references, joined"
+UNTOLD_KINDS = ("open",)  # of all sorts of questions
 
 
 def most_frequent_answers(references: list[Reference], training: list[Reference] | None) -> list[str]:
@@ -56,23 +58,29 @@ def _most_frequent(counts: Counter, held_out: Counter) -> str:
 
 
 def other_references(references: list[Reference], count: int, seed: int) -> list[str]:
-    """`count` other tracks' references to the same question joined, filled up with any other tracks' to any."""
+    """
+    To each question the references of `count` other tracks, joined by spaces.
+
+    Raises ValueError where there are not more than `count` tracks.
+    """
     rng = random.Random(seed)
     by_question: dict[str, list[Reference]] = defaultdict(list)
+    by_kind: dict[str, list[Reference]] = defaultdict(list)
     for reference in references:
         by_question[reference.question].append(reference)
+        if reference.kind not in UNTOLD_KINDS:
+            by_kind[reference.kind].append(reference)
     if len({reference.track for reference in references}) <= count:
         raise ValueError(f"another track's reference needs more than {count} tracks")
     answers = []
     for reference in references:
         drawn: dict[str, str] = {}  # track -> its answer
-        same = [other for other in by_question[reference.question] if other.track != reference.track]
-        for other in rng.sample(same, min(len(same), 4 * count)):
-            if len(drawn) < count:
-                drawn.setdefault(other.track, other.answer)
-        while len(drawn) < count:
-            other = rng.choice(references)
-            if other.track != reference.track:
-                drawn.setdefault(other.track, other.answer)
+        for pool in (by_question[reference.question], by_kind[reference.kind], references):
+            others = {other.track for other in pool} - {reference.track, *drawn}
+            wanted = len(drawn) + min(len(others), count - len(drawn))
+            while len(drawn) < wanted:
+                other = rng.choice(pool)
+                if other.track != reference.track:
+                    drawn.setdefault(other.track, other.answer)
         answers.append(" ".join(drawn.values()))
     return answers

@@ -99,7 +99,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         most_frequent_answers,
         other_references,
     )
-    from .predictions import OWN, Answer, read_predictions, references_within
+    from .predictions import OTHER_AUDIO, OWN, Answer, read_predictions, references_within
     from .references import read_references
     from .scoring import SystemAnswers, score_systems
 
@@ -141,6 +141,8 @@ def _evaluate(args: argparse.Namespace) -> int:
         for label, answers in baselines.items()
     ]
 
+    names = [system.name for system in systems]
+    deaf = f"{name}, {OTHER_AUDIO}"
     bertscore, missing = _open_bertscore(args)
     results = {
         "name": name or "Music-blind baselines",
@@ -149,7 +151,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         "tracks": len({reference.track for reference in references}),
         "kinds": _counts(reference.kind for reference in references),
         "problems": problems,
-        **score_systems(references, systems, args.seed, bertscore, against),
+        **score_systems(references, systems, args.seed, bertscore, deaf if deaf in names else None, against),
     }
     results["missing"] |= missing
     results["made"] = _how_made(args, bertscore)

@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from .references import Reference
 
-OWN = "own audio"
+OWN, OTHER_AUDIO, SILENCE, TEXT_ONLY = "own audio", "another track's audio", "silence", "text only"
+HEARD = (OWN, OTHER_AUDIO, SILENCE, TEXT_ONLY)
 REPLACED = "\ufffd"
 EXAMPLES = 5  # named in results, of each problem
 

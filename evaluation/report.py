@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .scoring import PROTOCOLS
+from .scoring import PROPERTIES, PROTOCOLS
 
 TITLES = {
     "character_bleu": "BLEU (characters)",
@@ -116,7 +116,7 @@ def _table(table: dict, metrics) -> list[str]:
 
 
 def _gain_lines(table: dict, metrics: list[str]) -> list[str]:
-    """Gain over blind, of the best one of each metric, and the paired test against another system."""
+    """Gains over the best blind one and over itself hearing another track, and the test against another system."""
     lines = []
     if gains := table.get("gain_over_blind"):
         cells = [
@@ -124,6 +124,9 @@ def _gain_lines(table: dict, metrics: list[str]) -> list[str]:
             for metric in metrics
         ]
         lines.append(f"| **gain over the best blind** | {' | '.join(cells)} |")
+    if gains := table.get("gain_by_hearing"):
+        cells = [_cell(gains.get(metric), sign=True) for metric in metrics]
+        lines.append(f"| **gain by hearing its track, not another** | {' | '.join(cells)} |")
     if test := table.get("against"):
         cells = [
             f"{_cell(test[metric], sign=True)}, p = {test[metric]['p']:.3f}" if metric in test else "-"
@@ -163,21 +166,34 @@ def _closed_table(results: dict) -> list[str]:
 
 
 def _kind_table(results: dict, table: dict, metrics) -> list[str]:
+    """The judged system's scores by kind beside the best blind ones; without one to judge, everybody's."""
     metrics = _present(table, metrics)
-    lines = _header("kind (questions), system", metrics)
+    systems = table["systems"]
+    ours, row = next(iter(systems.items()))
+    blind = [groups for groups in systems.values() if groups["blind"]]
+    if row["blind"]:
+        lines = _header("kind (questions), system", metrics)
+        for kind, count in results["kinds"].items():
+            for name, groups in systems.items():
+                cells = [_cell(groups[kind].get(metric)) for metric in metrics]
+                lines.append(f"| {kind} ({count}), {name} | {' | '.join(cells)} |")
+        return lines
+    lines = [f"{ours}, and behind the stroke the best blind row.", "", *_header("kind (questions)", metrics)]
     for kind, count in results["kinds"].items():
-        for name, groups in table["systems"].items():
-            cells = [_cell(groups[kind].get(metric)) for metric in metrics]
-            lines.append(f"| {kind} ({count}), {name} | {' | '.join(cells)} |")
+        cells = []
+        for metric in metrics:
+            best = max((g[kind][metric]["value"] for g in blind if g[kind].get(metric)), default=None)
+            text = _cell(row[kind].get(metric))
+            known = best is not None and metric not in PROPERTIES
+            cells.append(f"{text} / {_cell({'value': best})}" if known else text)
+        lines.append(f"| {kind} ({count}) | {' | '.join(cells)} |")
     return lines
 
 
 def _plot(results: dict, out: Path) -> list[Path]:
     paths = []
     for protocol, table in results["protocols"].items():
-        metrics = [
-            m for m in _present(table, PROTOCOLS[protocol]) if m not in ("distinct_1", "distinct_2", "length_ratio")
-        ]
+        metrics = [m for m in _present(table, PROTOCOLS[protocol]) if m not in PROPERTIES]
         panels = {
             TITLES[metric]: {name: groups["overall"].get(metric) for name, groups in table["systems"].items()}
             for metric in metrics

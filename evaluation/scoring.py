@@ -232,6 +232,7 @@ def score_systems(
     systems: list[SystemAnswers],
     seed: int = 0,
     bertscore: musicqa.BertScore | None = None,
+    deaf: str | None = None,
     against: str | None = None,
     processes: int | None = None,
 ) -> dict:
@@ -243,11 +244,13 @@ def score_systems(
         systems: The first is the one that is judged; blind ones are what it is judged by.
         seed (`int`): Of resamples and permutations.
         bertscore (*optional*): The model of BERTScore; without, it is missing from the tables.
+        deaf (`str`, *optional*): Name of the first system's answers given with another track's audio: what it gains
+            over them it gained by hearing.
         against (`str`, *optional*): Name of the system that the first one is tested against.
         processes (`int`, *optional*): That score; as many as there are processor cores by default.
 
     Returns:
-        `{"protocols": {protocol: {"systems", "gains", "against"}}, "closed": {kind: {...}}, "missing"}`, ready for
+        `{"protocols": {protocol: {"systems", "gain_over_blind", ...}}, "closed": {kind: {...}}, "missing"}`, ready for
         JSON. A score is `{"value", "low", "high"}`; a gain `{"over", "difference", "low", "high", "p"}`.
     """
     scores = PairScores(bertscore)
@@ -277,7 +280,7 @@ def score_systems(
                 group: text_statistics(protocol, references, said, chosen, scores, captions)
                 for group, chosen in {"overall": everything, **kinds}.items()
             }
-        results["protocols"][protocol] = _compared(systems, found, seed, against)
+        results["protocols"][protocol] = _compared(systems, found, seed, deaf, against)
 
     for kind, (scored_by, reader) in closed_readers(references).items():
         chosen = kinds[kind]
@@ -286,7 +289,7 @@ def score_systems(
         for system in systems:
             said = [reader(system.answers[pair].standard, references[pair].question) for pair in chosen]
             found[system.name] = {"overall": closed_statistics(scored_by, references, said, true, chosen)}
-        compared = _compared(systems, found, seed, against)
+        compared = _compared(systems, found, seed, deaf, against)
         results["closed"][kind] = {
             "questions": len(chosen),
             "labels": len(set(true)),
@@ -299,37 +302,43 @@ def score_systems(
 
 
 def _compared(
-    systems: list[SystemAnswers], found: dict[str, dict[str, dict]], seed: int, against: str | None
+    systems: list[SystemAnswers], found: dict[str, dict[str, dict]], seed: int, deaf: str | None, against: str | None
 ) -> dict[str, dict]:
-    """Every system's scores with intervals; the first one's gain over the best blind one, and its test."""
+    """Every system's scores with intervals; what the first gains over blind ones, and its test against another."""
     ours = systems[0]
-    table = {
-        name: {group: {m: _estimate(s, seed) for m, s in scores.items()} for group, scores in groups.items()}
-        for name, groups in found.items()
-    }
-    compared: dict[str, dict] = {
-        "systems": {system.name: {"blind": system.blind, **table[system.name]} for system in systems}
-    }
+    compared: dict[str, dict] = {"systems": {}}
+    for system in systems:
+        groups = found[system.name].items()
+        estimates = {
+            group: {name: _estimate(score, seed) for name, score in scores.items()} for group, scores in groups
+        }
+        compared["systems"][system.name] = {"blind": system.blind, **estimates}
     qualities = [
         name
-        for name, statistic in found[ours.name]["overall"].items()
-        if isinstance(statistic, Statistic) and name not in PROPERTIES
+        for name, score in found[ours.name]["overall"].items()
+        if isinstance(score, Statistic) and name not in PROPERTIES
     ]
-    blind = [system.name for system in systems if system.blind and system.name != ours.name]
-    if blind and not ours.blind:
-        compared["gain_over_blind"] = {}
-        for metric in qualities:
-            best = max(blind, key=lambda name: found[name]["overall"][metric].value)
-            gap = difference(found[ours.name]["overall"][metric], found[best]["overall"][metric], seed)
-            compared["gain_over_blind"][metric] = {"over": best, **gap}
-    if against is not None:
-        compared["against"] = {
+
+    def gains(over_of) -> dict[str, dict]:
+        """The first system's difference in each metric from the system that `over_of` names for it."""
+        overs = {metric: over_of(metric) for metric in qualities}
+        return {
             metric: {
-                "over": against,
-                **difference(found[ours.name]["overall"][metric], found[against]["overall"][metric], seed),
+                "over": over,
+                **difference(found[ours.name]["overall"][metric], found[over]["overall"][metric], seed),
             }
-            for metric in qualities
+            for metric, over in overs.items()
         }
+
+    blind = [system.name for system in systems if system.blind]
+    if blind and not ours.blind:
+        compared["gain_over_blind"] = gains(
+            lambda metric: max(blind, key=lambda name: found[name]["overall"][metric].value)
+        )
+    if deaf is not None:
+        compared["gain_by_hearing"] = gains(lambda metric: deaf)
+    if against is not None:
+        compared["against"] = gains(lambda metric: against)
     return compared
 
 

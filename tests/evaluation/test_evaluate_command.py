@@ -1,21 +1,24 @@
 """`mullama evaluate` as a user runs it: a model on audio, anybody's answers, runs that were killed, bad input."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from mullama import cli
 from mullama.asking import load_asker
-from mullama.cli import main
 from mullama.dataset_scripts.build import build_dataset
 from mullama.dataset_scripts.rows import make_row
-from mullama.evaluation.answering import CONDITIONS, legacy_chunks
+from mullama.evaluation.answering import legacy_chunks
+from mullama.evaluation.predictions import HEARD
 from mullama.evaluation.systems import MuLlamaSystem, open_system
 from mullama.processing.audio_io import read_audio
 
@@ -26,6 +29,14 @@ QA = [
     {"question": "Are there drums?", "answer": "No, there are no drums.", "kind": "drums"},
     {"question": "Is it sad?", "answer": "It sounds calm.", "kind": "open"},
 ]
+
+
+def main(arguments: list[str]) -> int:
+    """`mullama ARGUMENTS` in this process, which spares importing everything once more."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+        patch.setattr(warnings, "showwarning", warnings.showwarning)  # restored, the command sets its own
+        return cli.main(arguments)
 
 
 def build(folder: Path, out: Path, seconds: dict[str, float]) -> Path:
@@ -60,16 +71,17 @@ def lines_of(path: Path) -> list[dict]:
 
 def test_a_model_beside_what_is_blind(evaluated, model_folder):
     lines = lines_of(evaluated / "predictions.jsonl")
-    assert [line["heard"] for line in lines] == [heard for heard in CONDITIONS for _ in range(15)]
+    assert [line["heard"] for line in lines] == [heard for heard in HEARD for _ in range(15)]
     results = json.loads((evaluated / "results.json").read_text())
     name = model_folder.name
-    blind = [f"{name}, {heard}" for heard in CONDITIONS[1:]]
+    blind = [f"{name}, {heard}" for heard in HEARD[1:]]
     blind += ["most frequent answer", "another track's reference", "three other references, joined"]
     for protocol in ("legacy", "standard"):
         table = results["protocols"][protocol]
         assert list(table["systems"]) == [name, *blind]
         assert [row["blind"] for row in table["systems"].values()] == [False] + 6 * [True]
         assert table["gain_over_blind"]["meteor"]["over"] in blind
+        assert table["gain_by_hearing"]["meteor"]["over"] == blind[0]
         # All tracks have the same answers here, so that nothing beats repeating them.
         assert table["gain_over_blind"]["meteor"]["difference"] < 0
         assert table["systems"]["another track's reference"]["overall"]["meteor"]["value"] > 0.9
