@@ -83,6 +83,7 @@ YES = re.compile(r"\b(?:yes|yeah|yep|yup|indeed|correct|certainly|definitely|abs
 NO = re.compile(r"\b(?:no|nope|nah|negative|false)\b")
 # A verdict that follows its reason: "I hear a flute, so no, there is no piano."
 CONCLUSION = re.compile(r"\b(?:so|therefore|thus|hence),? (?:the answer is )?(yes|no)\b(?=[,.:;!]|$)")
+QUESTION = re.compile(r"[^.!?\n]*\?+")
 NUMBER = re.compile(r"\b\d+(?:\.\d+)?\b")
 
 
@@ -156,6 +157,7 @@ def _affirms(text: str, word: str) -> bool | None:
 
 def _yes_no(text: str, asked: str) -> bool | str | None:
     """The first yes or no, in front or as a conclusion; else whether what was asked for is said to be there."""
+    text = QUESTION.sub("", text).strip()  # to ask back what was asked says nothing
     cannot, yes, no = CANNOT.search(text), YES.match(text), NO.match(text)
     if yes or no:
         return bool(yes)

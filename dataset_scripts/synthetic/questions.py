@@ -56,7 +56,7 @@ KIND_WEIGHTS = {
     "loudness": 5,
     "style": 6,
     "choice": 3,
-    "yes_no": 26,
+    "yes_no": 45,
     "describe": 10,
     "cannot_tell": 14,
 }
@@ -293,11 +293,20 @@ def yes_no_values(truth: ClipTruth, topic: str) -> tuple[list[str], list[str]]:
     return [v for v in values if v in present], [v for v in values if v not in present]
 
 
-def _evidence(truth: ClipTruth, topic: str, rng: random.Random) -> str:
-    """What the clip is like in the matter of `topic`: named before the verdict, which then is a comparison of words.
+def _question_again(topic: str, value: str) -> str:
+    """What was asked, in its plainest form."""
+    if topic == "instrument":
+        return f"Is there {with_article(value)}?"
+    if topic == "family":
+        return f"Do I hear {value}?"
+    return f"Is it {with_article(value) if topic == 'texture' else value}?"
 
-    A small language model that has to begin with "Yes" or "No" hardly learns to compare what it hears with what is
-    asked.
+
+def _evidence(truth: ClipTruth, topic: str, rng: random.Random) -> str:
+    """What the clip is like in the matter of `topic`.
+
+    With the question in plain words it stands before the verdict, which then is a comparison of two words. A small
+    language model that has to begin with "Yes" or "No" hardly learns to compare what it hears with what is asked.
     """
     if topic == "instrument":
         return rng.choice((f"I hear {_players(truth)}", f"It is {_players(truth)}"))
@@ -310,28 +319,18 @@ def _evidence(truth: ClipTruth, topic: str, rng: random.Random) -> str:
         "texture": (f"It is {with_article(value)}", f"I hear {with_article(value)}"),
         "register": (f"The register is {value}", f"The pitch is {value}"),
         "loudness": (f"The playing is {value}", f"The music is {value}"),
-        "style": (f"The style is {value}", f"It is {value} music"),
+        "style": (f"The style is {value}", f"The music is {value}"),
     }
     return rng.choice(forms[topic])
 
 
-def _verdict(topic: str, value: str, yes: bool, rng: random.Random) -> str:
+def _verdict(topic: str, value: str, yes: bool) -> str:
     """What follows for the `value` that was asked about."""
-    no = "" if yes else "not "
     if topic == "instrument":
-        if yes:
-            return rng.choice((f"there is {with_article(value)}", f"{with_article(value)} plays"))
-        return rng.choice((f"there is no {value}", f"it is not {with_article(value)}"))
+        return f"there is {with_article(value) if yes else f'no {value}'}"
     if topic == "family":
-        return f"there are {'' if yes else 'no '}{FAMILY_NAMES[value][0]}"
-    forms = {
-        "tempo": f"it is {no}{value}",
-        "texture": f"it is {no}{with_article(value)}",
-        "register": f"it is {no}{value}",
-        "loudness": f"it is {no}{value}",
-        "style": f"it is {no}{value} music",
-    }
-    return forms[topic]
+        return f"I hear {value}" if yes else f"I hear no {value}"
+    return f"it is {'' if yes else 'not '}{with_article(value) if topic == 'texture' else value}"
 
 
 def ask_yes_no(truth: ClipTruth, topic: str, value: str, rng: random.Random, split: str = "train") -> QA:
@@ -357,7 +356,8 @@ def ask_yes_no(truth: ClipTruth, topic: str, value: str, rng: random.Random, spl
     if topic == "bass":
         answer = "Yes, there is a bass." if yes else "No, there is no bass."
     else:
-        answer = f"{_evidence(truth, topic, rng)}, so {'yes' if yes else 'no'}, {_verdict(topic, value, yes, rng)}."
+        verdict = f"{'yes' if yes else 'no'}, {_verdict(topic, value, yes)}"
+        answer = f"{_question_again(topic, value)} {_evidence(truth, topic, rng)}, so {verdict}."
     return QA("yes_no", question, answer, yes, topic, value)
 
 

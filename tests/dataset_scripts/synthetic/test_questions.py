@@ -159,7 +159,7 @@ def test_yes_no_truth_follows_what_sounds():
     band = next(truth for truth in iter(lambda: random_truth(rng), None) if truth.texture == "band")
     assert ask_yes_no(band, "drums", "drums", rng).expected is True
     assert re.match(
-        f"(I hear|It is) an? {band.instrument} .*, so yes, ",
+        f"Is there an? {band.instrument}. (I hear|It is) an? {band.instrument} .*, so yes, ",
         ask_yes_no(band, "instrument", band.instrument, rng).answer,
     )
     assert "plucked strings" not in yes_no_values(band, "family")[1]  # the bass is one
