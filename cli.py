@@ -243,8 +243,9 @@ def _add_train(subparsers, common: argparse.ArgumentParser) -> None:
 
 def _add_evaluate(subparsers, common: argparse.ArgumentParser) -> None:
     from .evaluation.commands import add_evaluate_parser
+    from .evaluation.side_commands import add_side_parsers
 
-    add_evaluate_parser(subparsers, common)
+    add_side_parsers(add_evaluate_parser(subparsers, common), common)
 
 
 def _add_convert(subparsers, common: argparse.ArgumentParser) -> None:
