@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 WAIT_DAYS = 30  # that the first process to be ready waits for the last
@@ -168,7 +168,7 @@ def _chat(args: argparse.Namespace) -> int:
         asker,
         hear,
         args.audio,
-        _typed() if interactive else filter(str.strip, sys.stdin),
+        _typed() if interactive else filter(None, map(str.strip, sys.stdin)),
         lambda line: print(f"mullama: {' '.join(line.split())}", file=sys.stderr, flush=True),
         interactive,
         max_new_tokens=args.max_new_tokens,
@@ -180,7 +180,8 @@ def _chat(args: argparse.Namespace) -> int:
 
 def _typed() -> Iterator[str]:
     """What is typed at the prompt, until an empty line or Ctrl-D."""
-    import readline  # noqa: F401 - the cursor keys then edit, and recall what was typed
+    with suppress(ImportError):  # Windows has none
+        import readline  # noqa: F401 - the cursor keys then edit, and recall what was typed
 
     while True:
         try:

@@ -160,7 +160,7 @@ def _serve(connection: Connection, windows: Windows) -> None:
 
 def _decode(position: int, path: Path, windows: Windows) -> Iterator[Decoded]:
     samples, error, notes = 0, None, []
-    stream = stream_windows(path, windows.seconds, sampling_rate=windows.sampling_rate)
+    stream = _stream(path, windows)
     while True:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -178,3 +178,15 @@ def _decode(position: int, path: Path, windows: Windows) -> Iterator[Decoded]:
         if begin == 0 or len(window) >= windows.min_samples:  # of a shorter rest the encoder makes no frame
             yield Decoded(position, window, begin)
     yield Decoded(position, None, samples / windows.sampling_rate, error, tuple(notes))
+
+
+def _stream(path: Path, windows: Windows) -> Iterator[np.ndarray]:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # a name that is no text, which libsndfile is not given: read it for it
+        try:
+            yield from stream_windows(path.read_bytes(), windows.seconds, sampling_rate=windows.sampling_rate)
+        except AudioError as problem:
+            raise AudioError(f"{path}: {str(problem).partition(': ')[2]}") from problem
+    else:
+        yield from stream_windows(path, windows.seconds, sampling_rate=windows.sampling_rate)

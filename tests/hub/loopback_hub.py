@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
-LICENSES = {"apache-2.0", "mit", "other", "cc-by-nc-4.0", "cc-by-sa-4.0", "cc-by-nc-sa-4.0"}
+LICENSES = {"apache-2.0", "mit", "other", "unknown", "cc-by-nc-4.0", "cc-by-sa-4.0", "cc-by-nc-sa-4.0"}
 LFS_SIZE = 10_000_000
 LFS_SUFFIXES = (".safetensors", ".parquet", ".bin", ".model", ".ogg", ".wav", ".mp3", ".flac")
 TYPES = ("model", "dataset", "space")
