@@ -1,5 +1,6 @@
 """What answers are scored against: the questions and true answers of a dataset, and its clips' audio."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,8 +47,8 @@ class Clips:
 
 def split_name(data: str) -> tuple[str, str]:
     """`DATA[:split]` as its two parts; the split is `test` by default."""
-    path, colon, split = data.rpartition(":")
-    return (path, split) if colon and split.split("[")[0] in SPLITS else (data, DEFAULT_SPLIT)
+    found = re.fullmatch(rf"(.+):((?:{'|'.join(SPLITS)})(?:\[.*\])?)", data)
+    return (found[1], found[2]) if found else (data, DEFAULT_SPLIT)
 
 
 def read_references(data: str) -> list[Reference]:
