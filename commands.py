@@ -61,15 +61,19 @@ def _caption(args: argparse.Namespace) -> int:
     if state is not None:
         share, device = Share(state.process_index, state.num_processes), device or str(state.device)
     with nullcontext() if args.debug else hushed_decoders():
-        caption_files(
-            args.paths,
-            args.out,
-            settings,
-            device=device,
-            batch_size=args.batch_size,
-            workers=args.workers,
-            share=share,
-        )
+        try:
+            caption_files(
+                args.paths,
+                args.out,
+                settings,
+                device=device,
+                batch_size=args.batch_size,
+                workers=args.workers,
+                share=share,
+            )
+        except KeyboardInterrupt:
+            _say(f"stopped; what is done is kept in {args.out}.partial: the same command goes on")
+            raise
         if state is not None:
             state.wait_for_everyone()
         report = finish(args.paths, args.out, settings, args.workers) if share.index == 0 else None
@@ -81,9 +85,13 @@ def _caption(args: argparse.Namespace) -> int:
     unheard = f"; {report.failed} could not be heard (the first: {report.first_error})" if report.failed else ""
     print(f"{args.out}: {report.files} files{unheard}")
     if args.push_to_hub:
-        from .model_card.push import dataset_push
+        from .model_card.push import PushError, dataset_push
 
-        print(dataset_push(args.out, args.push_to_hub).run())
+        try:
+            print(dataset_push(args.out, args.push_to_hub).run())
+        except PushError as error:
+            again = f"mullama push dataset {args.out} {args.push_to_hub}"
+            raise PushError(f"{args.out} is whole, but not uploaded (`{again}` does it): {error}") from error
     return 0 if report.failed < report.files else 1
 
 
@@ -169,7 +177,7 @@ def _chat(args: argparse.Namespace) -> int:
         hear,
         args.audio,
         _typed() if interactive else filter(None, map(str.strip, sys.stdin)),
-        lambda line: print(f"mullama: {' '.join(line.split())}", file=sys.stderr, flush=True),
+        _say,
         interactive,
         max_new_tokens=args.max_new_tokens,
         temperature=args.temperature,
@@ -192,6 +200,10 @@ def _typed() -> Iterator[str]:
         if not line.strip():
             return
         yield line
+
+
+def _say(line: str) -> None:
+    print(f"mullama: {' '.join(line.split())}", file=sys.stderr, flush=True)
 
 
 def _positive_int(text: str) -> int:

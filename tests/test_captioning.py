@@ -172,6 +172,22 @@ def test_a_folder_is_a_dataset(music, settings, rows, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == ["captioned"]
 
 
+def test_odd_and_bad_files_are_rows(audio_corpus, random_model, tmp_path):
+    odd = {kind: path for kind, path in audio_corpus.odd.items() if kind != "an hour"}
+    bad = {kind: path for kind, path in audio_corpus.bad.items() if kind not in ("missing", "directory")}
+    settings = CaptionSettings(str(random_model), max_new_tokens=2)
+    with pytest.warns(UserWarning, match="3 NaN or infinite samples taken as 0"):
+        rows = caption([*odd.values(), *bad.values()], tmp_path / "captions.jsonl", settings)
+    told = {row["audio"]: row for row in rows}
+    for kind, path in odd.items():
+        slack = 1.1 if kind.startswith("truncated") else 0.06
+        assert told[str(path)]["error"] is None, kind
+        assert told[str(path)]["duration"] == pytest.approx(audio_corpus.seconds[kind], abs=slack), kind
+    for kind, path in bad.items():
+        assert audio_corpus.words[kind] in told[str(path)]["error"], kind
+    assert len(told) == len(odd) + len(bad)
+
+
 def test_a_named_file_is_taken_whatever_it_is_called(music, tmp_path):
     song = next(music.rglob("*.wav"))
     odd = tmp_path / "song.backup"
