@@ -20,7 +20,7 @@ from accelerate import PartialState
 from tqdm import tqdm
 
 from ..processing.audio_io import SAMPLING_RATE
-from .predictions import HEARD, OWN, SILENCE, TEXT_ONLY
+from .predictions import HEARD, OTHER_AUDIO, OWN, SILENCE, TEXT_ONLY
 from .references import Clips, Reference
 from .systems import System
 
@@ -64,9 +64,12 @@ def answer_dataset(
         asked.setdefault(reference.track, []).append(reference)
     order = random.Random(seed).sample(sorted(asked), len(asked))
     other = dict(zip(order, order[1:] + order[:1], strict=True))
+    conditions = [heard for heard in HEARD if heard != OTHER_AUDIO or len(order) > 1]
     done = {(line["heard"], line["id"], line["number"]) for line in _partial_lines(out)}
     left = [
-        track for track in order if any((heard, track, r.number) not in done for heard in HEARD for r in asked[track])
+        track
+        for track in order
+        if any((heard, track, r.number) not in done for heard in conditions for r in asked[track])
     ]
     state.wait_for_everyone()  # until all have read what is done
     with state.split_between_processes(left) as own_share:
@@ -78,11 +81,11 @@ def answer_dataset(
             ) as bar,
         ):
             questions = max(len(asked[track]) for track in own_share) if own_share else 1
-            while group := list(islice(tracks, max(1, QUESTIONS_AT_ONCE // (questions * len(HEARD))))):
+            while group := list(islice(tracks, max(1, QUESTIONS_AT_ONCE // (questions * len(conditions))))):
                 todo = [
                     (heard, reference)
                     for track in group
-                    for heard in HEARD
+                    for heard in conditions
                     for reference in asked[track]
                     if (heard, track, reference.number) not in done
                 ]
@@ -92,7 +95,7 @@ def answer_dataset(
                 bar.update(len(group))
     state.wait_for_everyone()
     if state.is_main_process:
-        _join(out, references, path)
+        _join(out, references, conditions, path)
     state.wait_for_everyone()
     return path
 
@@ -198,11 +201,11 @@ def legacy_chunks(audio: np.ndarray) -> list[np.ndarray]:
     return [audio[start : start + length] for start in starts]
 
 
-def _join(out: Path, references: list[Reference], path: Path) -> None:
+def _join(out: Path, references: list[Reference], conditions: list[str], path: Path) -> None:
     lines = {(line["heard"], line["id"], line["number"]): line for line in _partial_lines(out)}
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("w", encoding="utf-8") as file:
-        for heard in HEARD:
+        for heard in conditions:
             for reference in references:
                 line = lines[heard, reference.track, reference.number]
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -212,6 +212,16 @@ def test_the_legacy_protocol_hears_every_second_minute(model_folder, tmp_path, w
         assert line["legacy_answer"] == " ".join(filter(None, parts))
 
 
+def test_a_single_track_has_no_other(model_folder, tmp_path, wordnet):
+    data = build(tmp_path / "audio", tmp_path / "data", {"alone": 1.0})
+    out = tmp_path / "out"
+    assert main(["evaluate", "--model", str(model_folder), "--data", str(data), "--out", str(out), *QUICK]) == 0
+    heard = {line["heard"] for line in lines_of(out / "predictions.jsonl")}
+    assert heard == {"own audio", "silence", "text only"}
+    systems = json.loads((out / "results.json").read_text())["protocols"]["legacy"]["systems"]
+    assert "another track's reference" not in systems and "most frequent answer" in systems
+
+
 @pytest.fixture(scope="module")
 def asker():
     return load_asker()
