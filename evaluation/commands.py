@@ -8,6 +8,7 @@ import argparse
 import importlib.util
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 BERTSCORE_MODEL = "roberta-large"  # BERTScore's own default for English
@@ -88,70 +89,37 @@ def _evaluate(args: argparse.Namespace) -> int:
         args.refuse("give --out, where the answers are kept")
     if absent := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise ImportError(f"evaluating needs {', '.join(absent)}: pip install 'mullama[eval]'")
+    if args.against and not (args.model or args.predictions):
+        args.refuse("--against needs --model or --predictions, which it is compared with")
     if not sys.stderr.isatty():
         from datasets.utils import disable_progress_bars
 
         disable_progress_bars()
-    from .baselines import (
-        CONSTANT,
-        OTHER_REFERENCE,
-        THREE_REFERENCES,
-        most_frequent_answers,
-        other_references,
-    )
-    from .predictions import OTHER_AUDIO, OWN, Answer, read_predictions, references_within
+    from .predictions import OTHER_AUDIO, references_within
     from .references import read_references
-    from .scoring import SystemAnswers, score_systems
+    from .scoring import score_systems
 
     references = read_references(args.data) if args.data else references_within(args.predictions)
-    tracks = list(dict.fromkeys(reference.track for reference in references))[: args.limit]
     if args.limit:
-        kept = set(tracks)
+        kept = set(list(dict.fromkeys(reference.track for reference in references))[: args.limit])
         references = [reference for reference in references if reference.track in kept]
-    training = read_references(args.train) if args.train else None
-
-    systems, problems, path = [], {}, args.predictions
+    problems, path = {}, args.predictions
     if args.model:
         references, problems, path = _answers_of_model(args, references)
         if path is None:  # another process scores
             return 0
     name = args.name or _name(args.model or args.predictions or "")
-    if path:
-        predictions = read_predictions(path, references)
-        if OWN not in predictions.answers:
-            raise ValueError(f"{path}: holds no answer given with the track's own audio")
-        problems |= predictions.problems.to_dict()
-        for heard, answers in predictions.answers.items():
-            label = name if heard == OWN else f"{name}, {heard}"
-            systems.append(SystemAnswers(label, answers, blind=heard != OWN))
-        systems.sort(key=lambda system: system.blind)
-    against = None
-    if args.against:
-        theirs = read_predictions(args.against, references)
-        against = Path(args.against).stem if _name(args.against) == name else _name(args.against)
-        systems.append(SystemAnswers(against, theirs.answers[OWN], blind=False))
-        problems |= {f"{against}: {problem}": found for problem, found in theirs.problems.to_dict().items()}
-
-    baselines = {CONSTANT: most_frequent_answers(references, training)}
-    for label, count in {OTHER_REFERENCE: 1, THREE_REFERENCES: 3}.items():
-        if len(tracks) > count:
-            baselines[label] = other_references(references, count, args.seed)
-    systems += [
-        SystemAnswers(label, [Answer(text, text) for text in answers], blind=True)
-        for label, answers in baselines.items()
-    ]
-
-    names = [system.name for system in systems]
-    deaf = f"{name}, {OTHER_AUDIO}"
+    systems, against = _systems(args, name, references, path, problems)
     bertscore, missing = _open_bertscore(args)
+    deaf = next((system.name for system in systems if system.name == f"{name}, {OTHER_AUDIO}"), None)
     results = {
         "name": name or "Music-blind baselines",
         "data": args.data or args.predictions,
         "questions": len(references),
         "tracks": len({reference.track for reference in references}),
-        "kinds": _counts(reference.kind for reference in references),
+        "kinds": dict(Counter(reference.kind for reference in references)),
         "problems": problems,
-        **score_systems(references, systems, args.seed, bertscore, deaf if deaf in names else None, against),
+        **score_systems(references, systems, args.seed, bertscore, deaf, against),
     }
     results["missing"] |= missing
     results["made"] = _how_made(args, bertscore)
@@ -163,6 +131,42 @@ def _evaluate(args: argparse.Namespace) -> int:
             raise ValueError(f"--strict: {metric} is missing")
     _write_and_print(args, results)
     return 0
+
+
+def _systems(
+    args: argparse.Namespace, name: str, references: list, path: str | Path | None, problems: dict
+) -> tuple[list, str | None]:
+    """The tables' rows, the judged system first, and the name of the one that it is tested against."""
+    from .baselines import CONSTANT, OTHER_REFERENCE, THREE_REFERENCES, most_frequent_answers, other_references
+    from .predictions import OWN, Answer, read_predictions
+    from .references import read_references
+    from .scoring import SystemAnswers
+
+    systems, against = [], None
+    if path:
+        predictions = read_predictions(path, references)
+        if OWN not in predictions.answers:
+            raise ValueError(f"{path}: holds no answer given with the track's own audio")
+        problems |= predictions.problems.to_dict()
+        for heard, answers in predictions.answers.items():
+            label = name if heard == OWN else f"{name}, {heard}"
+            systems.append(SystemAnswers(label, answers, blind=heard != OWN))
+        systems.sort(key=lambda system: system.blind)
+    if args.against:
+        theirs = read_predictions(args.against, references)
+        against = _name(args.against) if _name(args.against) != name else f"{name} (--against)"
+        systems.append(SystemAnswers(against, theirs.answers[OWN], blind=False))
+        problems |= {f"{against}: {problem}": found for problem, found in theirs.problems.to_dict().items()}
+
+    training = read_references(args.train) if args.train else None
+    baselines = {CONSTANT: most_frequent_answers(references, training)}
+    tracks = len({reference.track for reference in references})
+    for label, count in {OTHER_REFERENCE: 1, THREE_REFERENCES: 3}.items():
+        if tracks > count:
+            baselines[label] = other_references(references, count, args.seed)
+    for label, answers in baselines.items():
+        systems.append(SystemAnswers(label, [Answer(text, text) for text in answers], blind=True))
+    return systems, against
 
 
 def _answers_of_model(args: argparse.Namespace, references: list) -> tuple[list, dict, Path | None]:
@@ -300,13 +304,6 @@ def _name(spec: str) -> str:
         if path.is_file()
         else path.name
     )
-
-
-def _counts(values) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for value in values:
-        counts[value] = counts.get(value, 0) + 1
-    return counts
 
 
 def _positive_int(text: str) -> int:
