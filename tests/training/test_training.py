@@ -159,7 +159,11 @@ def test_a_stream_is_the_same_as_the_dataset(run_recipe, musicqa, alpaca):
 def test_clips_that_cannot_be_read_are_skipped_and_counted(run_recipe, musicqa, tmp_path):
     import datasets
 
-    table = datasets.load_dataset(str(musicqa), split="finetune")
+    undecoded = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    table = datasets.load_dataset(str(musicqa), split="finetune").cast_column("audio", datasets.Audio(decode=False))
+    table = datasets.Dataset.from_dict(
+        table.to_dict(), features=datasets.Features({**table.features, "audio": undecoded})
+    )
     broken = [row["audio"] if n != 3 else {"bytes": b"no audio", "path": "c3.wav"} for n, row in enumerate(table)]
     rows = datasets.Dataset.from_dict({**table.to_dict(), "audio": broken}, features=table.features)
     more = datasets.concatenate_datasets([rows, table, table])
