@@ -111,8 +111,8 @@ def _cell(estimate: dict | None) -> str:
     if not estimate:
         return "-"
     digits = 1 if abs(estimate["value"]) > 10 else 3
-    low, high = (f"{estimate[end]:.{digits}f}" for end in ("low", "high"))
-    return f"{estimate['value']:.{digits}f} [{low}, {high}]"
+    ends = [f"{estimate[end]:.{digits}f}" for end in ("low", "high") if end in estimate]  # none of a few tracks
+    return f"{estimate['value']:.{digits}f}" + (f" [{', '.join(ends)}]" if ends else "")
 
 
 def _how(results: dict, protocol: str) -> list[str]:
