@@ -30,6 +30,7 @@ SUGGESTIONS = (
 DESCRIBE = "Describe the audio."
 REMEMBERS = listening.model.num_parameters() >= listening.MIN_PARAMETERS_TO_REMEMBER
 
+TURNS = 20  # of a conversation that an answer may have in mind, as many as fit
 MAX_FILE = "50mb"
 MAX_FILES = 200
 QUEUE, AT_ONCE = 100, 16  # requests that may wait, and of each kind run; the model itself takes one step at a time
@@ -103,13 +104,9 @@ def talk(
     part = "" if not start and not end else f"\n\n*{clock(start or 0)} to {clock(end) if end else 'the end'}*"
     said = [*chat, {"role": "user", "content": question + part}]
     if path is None:
-        yield (
-            question,
-            [*said, {"role": "assistant", "content": "Give me a song first: drop one on the left."}],
-            memory,
-        )
+        yield question, [*said, {"role": "assistant", "content": "Give me a song first."}], memory
         return
-    asked = [*(memory if remember else []), {"role": "user", "content": question}]
+    asked = [*(memory[-2 * TURNS :] if remember else []), {"role": "user", "content": question}]
     yield "", [*said, {"role": "assistant", "content": "..."}], memory
     try:
         heard = library.song(path, visitor.session_hash).hear(start, end or None)
@@ -162,17 +159,17 @@ def caption_files(paths: list[str] | None, question: str, visitor: gr.Request) -
 
 
 def _caption(song: Song, question: str) -> dict:
-    row = {"audio": song.name, "seconds": None, "question": question, "caption": None, "error": None}
+    row = {"audio": song.name, "duration": None, "question": question, "caption": None, "error": None}
     try:
         heard = song.hear()
         *_, caption = answer(heard.layer_means, [{"role": "user", "content": question}], Sampling())
-        return {**row, "seconds": round(heard.end, 3), "caption": caption}
+        return {**row, "duration": round(heard.end, 3), "caption": caption}
     except Refused as refusal:
         return {**row, "error": str(refusal)}
 
 
 def _table(rows: list[dict]) -> dict:
-    return {"rows": [{**row, "clock": clock(row["seconds"]) if row["seconds"] else ""} for row in rows]}
+    return {"rows": [{**row, "clock": clock(row["duration"]) if row["duration"] else ""} for row in rows]}
 
 
 def _downloads(rows: list[dict], visitor: gr.Request) -> list[gr.DownloadButton]:
@@ -256,7 +253,7 @@ def caption(audio: str, question: str = DESCRIBE, per_window: bool = False, visi
             windows.append({"start": round(window.start, 3), "end": round(window.end, 3), "caption": words})
     except Refused as refusal:
         raise gr.Error(str(refusal), print_exception=False) from refusal
-    return {"audio": song.name, "seconds": round(heard.end, 3), "caption": text, "windows": windows}
+    return {"audio": song.name, "duration": round(heard.end, 3), "caption": text, "windows": windows}
 
 
 def _given(path: str | None, visitor: gr.Request | None) -> Song:
@@ -363,10 +360,6 @@ def build() -> gr.Blocks:
             gr.Markdown((HERE / "examples" / "LICENSES.md").read_text(encoding="utf-8").partition("\n")[2])
 
         private = {"api_visibility": "private", "show_progress": "hidden"}
-        opened = [state, spectrogram, timeline, start, end, chat, memory]
-        audio.change(open_song, audio, opened, trigger_mode="always_last", **private)
-        part = {"fn": mark_part, "inputs": [spectrogram, start, end], "outputs": spectrogram}
-        gr.on([start.change, end.change], **part, trigger_mode="always_last", **private)
         asking = gr.on(
             [box.submit, *(button.click for button in suggestions)],
             talk,
@@ -377,6 +370,11 @@ def build() -> gr.Blocks:
         )
         describing = describe.click(describe_track, audio, timeline, **private)
         stop.click(None, cancels=[asking, describing], **private)
+        # Another song ends what is being said of the last one.
+        opened = [state, spectrogram, timeline, start, end, chat, memory]
+        audio.change(open_song, audio, opened, trigger_mode="always_last", cancels=[asking, describing], **private)
+        part = {"fn": mark_part, "inputs": [spectrogram, start, end], "outputs": spectrogram}
+        gr.on([start.change, end.change], **part, trigger_mode="always_last", **private)
         clear.click(lambda: ([], []), None, [chat, memory], **private)
         run.click(caption_files, [files, file_question], [progress, table, as_csv, as_jsonl], **private)
         page.unload(leave)

@@ -40,6 +40,7 @@ MAX_NEW_TOKENS = 512  # as the released programs have it
 ANSWER_SECONDS = 120  # an answer that takes longer ends there
 MAX_SONGS = 64  # kept in memory, those asked longest ago are forgotten; some kB each
 MAX_PARTS = 64  # of one song
+MAX_VISITORS = 10_000  # whose files are known; a program may not say when it leaves
 
 # A CPU computes half precision more slowly and less exactly; a larger model may not fit in it otherwise.
 MAX_FLOAT32_PARAMETERS = 1_000_000_000
@@ -132,7 +133,9 @@ def status() -> dict:
         "model": folder.resolve().name if folder.is_dir() else NAME,
         "parameters": model.num_parameters(),
         "device": str(model.device),
-        "dtype": "4 bits" if getattr(model, "is_quantized", False) else str(model.dtype).removeprefix("torch."),
+        "dtype": "4 bits"
+        if "quantization_config" in model.config.to_dict()
+        else str(model.dtype).removeprefix("torch."),
         "window_seconds": extractor.window_seconds,
         **counts,
     }
@@ -366,7 +369,7 @@ class Library:
     def __init__(self, uploads: Path):
         self._uploads = uploads
         self._songs: OrderedDict[str, Song] = OrderedDict()
-        self._paths: dict[str, set[str]] = {}  # by visitor
+        self._paths: dict[str, set[str]] = {}  # by visitor, the earliest first
         self._lock = threading.Lock()
 
     def song(self, path: str, visitor: str | None) -> Song:
@@ -383,6 +386,8 @@ class Library:
         """Note that a file is this visitor's, to be deleted when they leave."""
         if visitor is not None:
             self._paths.setdefault(visitor, set()).add(path)
+            if len(self._paths) > MAX_VISITORS:
+                self._paths.pop(next(iter(self._paths)), None)
 
     def forget(self, visitor: str) -> None:
         """Delete a visitor's files, but for those that another one has open and those that nobody uploaded."""

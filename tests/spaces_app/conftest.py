@@ -1,0 +1,86 @@
+"""The page as a user starts it, `mullama app` in a process of its own, and what the model says without it."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+import soundfile
+from mullama.asking import load_asker
+
+MULLAMA = Path(sys.executable).with_name("mullama")
+EXAMPLES = Path(__file__).parents[2] / "spaces_app" / "examples"
+START_SECONDS = 240
+
+
+@dataclass(frozen=True)
+class Server:
+    """url: of the page; uploads: the folder where visitors' files lie; process: which serves it."""
+
+    url: str
+    uploads: Path
+    process: subprocess.Popen
+
+    def uploaded(self, name: str) -> list[Path]:
+        """Visitors' files of that name that are there now."""
+        return [path for path in self.uploads.rglob(name) if path.is_file()]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory) -> Server:
+    """`mullama app` on the embedded model, and a port that was free."""
+    pytest.importorskip("gradio", reason="the page needs Gradio: pip install 'mullama[demo]'")
+    folder = tmp_path_factory.mktemp("space")
+    values = {
+        "GRADIO_TEMP_DIR": str(folder / "uploads"),
+        "GRADIO_HEARTBEAT_INTERVAL": "0.5",  # seconds until it is noticed that a visitor has left
+        "HF_MODULES_CACHE": str(folder / "modules"),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    log = folder / "log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [MULLAMA, "app"], env=os.environ | values, cwd=folder, stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not (found := re.search(r"Running on local URL:\s+(\S+)", log.read_text())):
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        yield Server(found[1], folder / "uploads", process)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory) -> Callable[[str, str, float], Path]:
+    """Writes the beginning of an example as a wav of another name; the model has not heard that file yet."""
+    folder = tmp_path_factory.mktemp("clips")
+
+    def write(example: str, name: str, seconds: float) -> Path:
+        samples, rate = soundfile.read(EXAMPLES / example)
+        soundfile.write(folder / name, samples[: round(seconds * rate)], rate)
+        return folder / name
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def expected() -> Callable[..., str]:
+    """What the embedded model answers about a part of a file, by `mullama ask`'s own way."""
+    asker = load_asker()
+
+    @lru_cache
+    def answer(path: Path, question: str, start: float | None = None, end: float | None = None) -> str:
+        return asker.ask(asker.hear(path, start, end), question)
+
+    return answer
