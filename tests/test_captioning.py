@@ -135,14 +135,20 @@ def test_parquet_holds_the_same(music, settings, rows, tmp_path):
     assert pyarrow.parquet.read_table(tmp_path / "captions.parquet").to_pylist() == rows
 
 
-def test_a_folder_is_a_dataset(music, settings, rows, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def captioned(music, settings, tmp_path_factory) -> Path:
+    """The dataset of the collection."""
+    out = tmp_path_factory.mktemp("dataset") / "captioned"
+    caption(music, out, settings)
+    return out
+
+
+def test_a_folder_is_a_dataset(captioned, music, rows, tmp_path):
     datasets = pytest.importorskip("datasets")
     from mullama.dataset_scripts import load_musicqa
     from mullama.model_card.push import dataset_push
 
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
-    out = tmp_path / "captioned"
-    caption(music, out, settings)
+    out = captioned
     heard = [row for row in rows if not row["error"]]
     loaded = datasets.load_dataset(str(out), split="train", cache_dir=str(tmp_path / "cache"))
     assert loaded.column_names == ["id", "audio", "duration", "source", "license", "caption", "tags", "qa"]
@@ -169,7 +175,17 @@ def test_a_folder_is_a_dataset(music, settings, rows, tmp_path, monkeypatch):
     )
     sent = dataset_push(out, "alice/captions").files
     assert {"README.md", "captions.jsonl"} < set(sent) and not any("audiofolder" in name for name in sent)
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == ["captioned"]
+    assert [path.name for path in out.parent.iterdir()] == ["captioned"]
+
+
+def test_trainers_of_text_to_music_load_the_audiofolder(captioned, rows, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    pytest.importorskip("torchcodec", reason="datasets' audiofolder needs torchcodec (make test EXTRAS=dev,codec)")
+    folder = str(captioned / "audiofolder")
+    pairs = datasets.load_dataset("audiofolder", data_dir=folder, split="train", cache_dir=str(tmp_path))
+    heard = [row for row in rows if not row["error"]]
+    assert pairs["text"] == [row["caption"] for row in heard]
+    assert len(pairs[0]["audio"].get_all_samples().data[0])
 
 
 def test_odd_and_bad_files_are_rows(audio_corpus, random_model, tmp_path):
@@ -441,9 +457,10 @@ def test_300_files_killed_twice(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_processes_of_a_launcher_share_the_files(music, settings, tmp_path):
     caption(music, tmp_path / "expected.jsonl", replace(settings, questions=(), per_window=False))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     args = (music, "--out", "captions.jsonl", "--model", settings.model, "--max-new-tokens", 8)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [*launch, "-m", "mullama.cli", "caption", *map(str, args)]
