@@ -164,6 +164,7 @@ def test_anybodys_answers_with_what_is_wrong_with_them(data, wordnet, tmp_path, 
     [
         ([], 2, "give --data"),
         (["--model", "M", "--data", "D"], 2, "give --out"),
+        (["--data", "D", "--against", "A"], 2, "--against needs --model or --predictions"),
         (["--data", "no/such/folder"], 1, "no/such/folder: no such dataset folder or file"),
         (["--data", "none.json"], 1, "none.json: no such file"),
         (["--model", "M", "--data", "none.jsonl", "--out", "O"], 1, "none.jsonl: no such file"),
