@@ -219,7 +219,7 @@ def _app(args: argparse.Namespace) -> int:
         raise ImportError("the page needs Gradio: pip install 'mullama[demo]'")
     os.environ.update(MULLAMA_MODEL=model, GRADIO_SERVER_NAME=args.host)
     if args.port is not None:
-        os.environ["GRADIO_SERVER_PORT"] = str(args.port)
+        os.environ.update(GRADIO_SERVER_PORT=str(args.port), GRADIO_NUM_PORTS="1")  # that one or none
     # The page is no part of this package, but a Space of its own: run it as one does.
     folder = os.path.join(os.path.dirname(__file__), "spaces_app")
     sys.path.insert(0, folder)
