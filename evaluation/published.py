@@ -22,6 +22,9 @@ NOTES = {
 }
 
 
+Row = tuple[str, str, str, tuple[str, ...]]  # system, data, measured or quoted, its cells
+
+
 class ResultsError(ValueError):
     """A file of results that cannot be read, in one line."""
 
@@ -75,7 +78,8 @@ def results_page(results: list[dict], published: list[dict[str, str]]) -> str:
     """Markdown: a table for each protocol, measured rows above the quoted ones, blind ones beside what they judge."""
     lines = ["# Results, measured and quoted", ""]
     for protocol, metrics in PROTOCOLS.items():
-        measured = [row for each in results for row in _measured_rows(each, protocol, metrics)]
+        # Results on the same data share their blind rows.
+        measured = list(dict.fromkeys(row for each in results for row in _measured_rows(each, protocol, metrics)))
         quoted = [_quoted_row(row, metrics) for row in published if row["protocol"] == protocol]
         if not measured:
             continue
@@ -92,25 +96,27 @@ def results_page(results: list[dict], published: list[dict[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def _measured_rows(results: dict, protocol: str, metrics: tuple[str, ...]) -> list[tuple[str, str, str, list[str]]]:
+def _measured_rows(results: dict, protocol: str, metrics: tuple[str, ...]) -> list[Row]:
     table = results["protocols"].get(protocol, {"systems": {}})
-    data = f"{results['data']} ({results['questions']:,} questions)"
+    # A file's name is enough: where it lay on the machine that measured it is nobody's business.
+    data = Path(results["data"]).name if results["data"].startswith(("/", ".", "~")) else results["data"]
+    data = f"{data} ({results['questions']:,} questions)"
     rows = []
     for name, groups in table["systems"].items():
         label = f"*blind:* {name}" if groups["blind"] else f"**{name}**"
-        rows.append((label, data, "measured", [_cell(groups["overall"].get(metric)) for metric in metrics]))
+        rows.append((label, data, "measured", tuple(_cell(groups["overall"].get(m), m) for m in metrics)))
     return rows
 
 
-def _quoted_row(row: dict[str, str], metrics: tuple[str, ...]) -> tuple[str, str, str, list[str]]:
-    cells = [f"{float(row[metric]):.3f}" if row.get(metric) else "-" for metric in metrics]
+def _quoted_row(row: dict[str, str], metrics: tuple[str, ...]) -> Row:
+    cells = tuple(f"{float(row[metric]):.3f}" if row.get(metric) else "-" for metric in metrics)
     return row["system"], row["dataset"], f"quoted: {row['quoted_from']}", cells
 
 
-def _cell(estimate: dict | None) -> str:
+def _cell(estimate: dict | None, metric: str) -> str:
     if not estimate:
         return "-"
-    digits = 1 if abs(estimate["value"]) > 10 else 3
+    digits = 1 if metric == "sacrebleu" else 3
     ends = [f"{estimate[end]:.{digits}f}" for end in ("low", "high") if end in estimate]  # none of a few tracks
     return f"{estimate['value']:.{digits}f}" + (f" [{', '.join(ends)}]" if ends else "")
 

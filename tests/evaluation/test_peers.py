@@ -1,5 +1,6 @@
 """Other people's models: real classes of transformers, an endpoint and a Space on loopback that misbehave."""
 
+import io
 import json
 import shutil
 import warnings
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from mullama.evaluation.peers import EndpointPeer, PeerError, SpacePeer, TransformersPeer
 from mullama.evaluation.systems import open_system
 
@@ -206,8 +208,6 @@ def unused_port():
 def space():
     """A real Gradio app in LTU's form, audio and question in, answer out; beside it an endpoint that is not one."""
     gradio = pytest.importorskip("gradio")
-    import soundfile
-
     calls = []
 
     def answer(path: str | None, question: str) -> str:
@@ -253,3 +253,31 @@ def test_a_space_that_is_not_there_is_one_clear_line(unused_port):
     with pytest.raises(PeerError) as caught:
         SpacePeer(f"http://127.0.0.1:{unused_port}")
     assert "no Space that can be asked" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["endpoint", "transformers"])
+def test_the_command_evaluates_a_peer(kind, peer_folder, hearing_server, tmp_path, monkeypatch):
+    """From the shell's door: a peer's answers to what it heard, beside those of its blind baselines."""
+    from mullama.cli import main
+    from mullama.dataset_scripts.build import build_dataset
+    from mullama.dataset_scripts.rows import make_row
+
+    pitches, (audio, data, out) = {"a": 440, "b": 523}, (tmp_path / name for name in ("audio", "data", "out"))
+    audio.mkdir()
+    pairs = [{"question": "What is it?", "answer": "A tone.", "kind": "open"}]
+    for name, hertz in pitches.items():
+        soundfile.write(audio / f"{name}.flac", tone(hertz), 24_000)
+    rows = [make_row(name, "synthetic", pairs, split="test", audio_names=[f"{name}.flac"]) for name in pitches]
+    build_dataset(rows, data, audio)
+    model = hearing_server().url if kind == "endpoint" else str(peer_folder("qwen2_audio"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # restored: the command sets its own
+    quick = ["--no-bertscore", "--max-new-tokens", "6"]
+    assert main(["evaluate", "--model", model, "--data", str(data), "--out", str(out), *quick]) == 0
+    lines = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    answers = {(line["heard"], line["id"]): line["answer"] for line in lines}
+    own = next(heard for heard, _ in answers)
+    if kind == "endpoint":
+        assert [answers[own, name] for name in pitches] == ["What is it? 440 Hz", "What is it? 523 Hz"]
+    assert answers[own, "a"] != answers[own, "b"] and len({heard for heard, _ in answers}) == 4
+    assert json.loads((out / "results.json").read_text())["made"]["model"] == model
