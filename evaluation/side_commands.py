@@ -5,6 +5,7 @@ Only the standard library is imported until a command runs, so that `mullama --h
 """
 
 import argparse
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -45,6 +46,8 @@ def _add_probe(commands, common: argparse.ArgumentParser) -> None:
 
 
 def _probe(args: argparse.Namespace) -> int:
+    if importlib.util.find_spec("sklearn") is None:
+        raise ImportError("probing needs scikit-learn: pip install 'mullama[eval]'")
     from transformers.utils import logging as transformers_logging
 
     from ..asking import _device
