@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from .dataset_scripts.prompts import TEMPLATE_QUESTIONS
 
@@ -59,45 +59,46 @@ def write_output(
         questions: Those that were asked beside the caption.
         workers (`int`): Processes that read the audio for a dataset.
     """
-    if out.suffix == ".jsonl":
-        with _replacing(out) as file:
-            _write_jsonl(rows, file)
-    elif out.suffix == ".csv":
-        with _replacing(out) as file:
-            _write_csv(rows, questions, file)
-    elif out.suffix == ".parquet":
-        draft = out.with_name(f".{out.name}.draft")
-        _write_parquet(rows, draft)
-        draft.replace(out)
-    else:
+    if out.suffix not in FILE_FORMS:
         _write_dataset(rows, paths, out, model, workers)
+        return
+    with _draft(out) as draft:
+        if out.suffix == ".jsonl":
+            _write_jsonl(rows, draft)
+        elif out.suffix == ".csv":
+            _write_csv(rows, questions, draft)
+        else:
+            _write_parquet(rows, draft)
 
 
 @contextmanager
-def _replacing(out: Path) -> Iterator[IO[str]]:
-    """A text file that takes `out`'s name when it is whole."""
+def _draft(out: Path) -> Iterator[Path]:
+    """Where to write a file, which takes `out`'s name when it is whole, and vanishes if that fails."""
     draft = out.with_name(f".{out.name}.draft")
-    with draft.open("w", encoding="utf-8", newline="") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(out)
+    try:
+        yield draft
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+        draft.replace(out)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
-def _write_jsonl(rows: Iterable[Row], file: IO[str]) -> None:
-    file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+def _write_jsonl(rows: Iterable[Row], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def _write_csv(rows: Iterable[Row], questions: Sequence[str], file: IO[str]) -> None:
+def _write_csv(rows: Sequence[Row], questions: Sequence[str], path: Path) -> None:
     """A line a file, with a column for each question; its windows' lines, with `start` and `end`, after it."""
-    windowed = bool(rows) and "windows" in rows[0]
-    columns = ["audio", *(("start", "end") if windowed else ()), "duration", "caption", *questions, "error"]
-    table = csv.DictWriter(file, columns, lineterminator="\n")
-    table.writeheader()
-    for row in rows:
-        answers = {pair["question"]: pair["answer"] for pair in row.get("qa", ())}
-        table.writerow({name: row[name] for name in ("audio", "duration", "caption", "error")} | answers)
-        table.writerows({"audio": row["audio"], **window} for window in row.get("windows", ()))
+    span = ("start", "end") if "windows" in rows[0] else ()
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, ["audio", *span, "duration", "caption", *questions, "error"], lineterminator="\n")
+        table.writeheader()
+        for row in rows:
+            answers = {pair["question"]: pair["answer"] for pair in row.get("qa", ())}
+            table.writerow({name: row[name] for name in ("audio", "duration", "caption", "error")} | answers)
+            table.writerows({"audio": row["audio"], **window} for window in row.get("windows", ()))
 
 
 def _write_parquet(rows: Sequence[Row], path: Path) -> None:
@@ -125,9 +126,12 @@ def _write_dataset(rows: Sequence[Row], paths: Sequence[Path], out: Path, model:
 
     if all(row["error"] for row in rows):
         raise OutputError(f"{out}: none of the {len(rows)} files could be heard (the first: {rows[0]['error']})")
+    if out.exists() and any(out.iterdir()):
+        raise OutputError(f"{out}: came to be while this ran; move it away, and give the same command again")
     # Names that tell nothing of the machine: from the innermost folder that holds all files.
-    root = Path(os.path.commonpath([path.absolute().parent for path in paths]))
-    ids = [path.absolute().relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode() for path in paths]
+    places = [Path(os.path.abspath(path)) for path in paths]
+    root = Path(os.path.commonpath([place.parent for place in places]))
+    ids = [place.relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode() for place in places]
     heard = [(row, name, path) for row, name, path in zip(rows, ids, paths, strict=True) if row["error"] is None]
     clips = (
         make_row(name, "captioned", _pairs(row), split="train", caption=row["caption"], audio_names=[name])
@@ -140,8 +144,7 @@ def _write_dataset(rows: Sequence[Row], paths: Sequence[Path], out: Path, model:
         workplace.mkdir()
         report = build_dataset(clips, staged, AudioStore(root, ids), num_proc=max(1, workers))
         (staged / "README.md").write_text(_card(report, out.name, model, len(rows)), encoding="utf-8")
-        with (staged / "captions.jsonl").open("w", encoding="utf-8") as file:
-            _write_jsonl((row | {"audio": name} for row, name in zip(rows, ids, strict=True)), file)
+        _write_jsonl((row | {"audio": name} for row, name in zip(rows, ids, strict=True)), staged / "captions.jsonl")
         _write_audiofolder(heard, staged / AUDIOFOLDER)
         if out.exists():
             out.rmdir()

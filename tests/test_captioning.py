@@ -307,6 +307,18 @@ def test_what_cannot_be_done_is_one_line(music, settings, tmp_path):
         caption(broken[:1], tmp_path / "dataset", settings)
 
 
+def test_what_came_to_be_meanwhile_is_not_replaced(music, settings, tmp_path):
+    out, paths = tmp_path / "captioned", [next(music.rglob("*.flac"))]
+    caption_files(paths, out, settings, device="cpu", workers=0)
+    out.mkdir()
+    (out / "precious").touch()
+    with pytest.raises(OutputError, match="captioned: came to be while this ran; move it away"):
+        finish(paths, out, settings)
+    out.rename(tmp_path / "away")
+    finish(paths, out, settings)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["away", "captioned"]
+
+
 def test_two_at_once_are_refused(music, settings, tmp_path):
     from filelock import FileLock
 
