@@ -82,8 +82,12 @@ def upload(page, path: Path) -> None:
 
 
 def ask(page, question: str) -> None:
-    page.get_by_label("Question", exact=True).fill(question)
-    page.get_by_label("Question", exact=True).press("Enter")
+    box(page).fill(question)
+    box(page).press("Enter")
+
+
+def box(page):
+    return page.locator("#question").get_by_role("textbox", name="Question")
 
 
 def answers(page):
@@ -125,7 +129,7 @@ def test_a_song_is_heard_once_however_often_it_is_asked(visit, server, clip, exp
     ask(page, "Are there drums?")
     expect(answers(page)).to_have_text([expected(song, INSTRUMENTS), expected(song, "Are there drums?")])
     assert encoder_runs(server) - before == 3
-    assert page.get_by_label("Question", exact=True).input_value() == ""
+    assert box(page).input_value() == ""
 
     # A part of it is heard by itself, once as well, and marked.
     page.get_by_label("Ask from second").fill("5")
@@ -217,7 +221,7 @@ def test_a_broken_file_is_told_kindly_and_the_next_question_works(visit, expecte
     page = visit()
     ask(page, INSTRUMENTS)
     expect(answers(page)).to_have_text(["Give me a song first."])
-    assert page.get_by_label("Question", exact=True).input_value() == INSTRUMENTS
+    assert box(page).input_value() == INSTRUMENTS
 
     upload(page, broken)
     expect(page.locator("#state .problem")).to_contain_text("diary.wav: not audio that can be decoded")
@@ -261,7 +265,7 @@ def test_the_conversation_is_remembered_where_one_wants_it(visit, expected):
     expect(page.locator("#state")).to_contain_text("Heard")
     remember = page.get_by_label("Answer with the conversation so far in mind")
     expect(remember).to_be_hidden()  # the settings are folded away
-    page.get_by_role("button", name="Settings").click()
+    page.locator("#settings").get_by_role("button", name="Settings").click()
     remember.check()
     ask(page, DESCRIBE)
     expect(answers(page)).to_have_text([expected(FLUTE, DESCRIBE)])
@@ -319,7 +323,7 @@ def test_the_page_says_who_answers_and_how_sure_one_may_be(visit):
         expect(row.locator("td").nth(1)).to_have_text(figure.strip())
 
     # Every control has a name that a screen reader can say.
-    page.get_by_role("button", name="Settings").click()
+    page.locator("#settings").get_by_role("button", name="Settings").click()
     nameless = page.evaluate("""() => [...document.querySelectorAll('button, input, textarea, select, [role=slider]')]
         .filter((e) => e.checkVisibility({visibilityProperty: true}) && !e.closest('[aria-hidden=true]'))
         .filter((e) => !(e.getAttribute('aria-label') || e.title || e.innerText?.trim() || e.labels?.length))
