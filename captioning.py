@@ -71,7 +71,7 @@ def find_audio(paths: Iterable[str | Path]) -> list[AudioFile]:
     Of a folder, those with an audio file's suffix, less hidden ones; a file that is named, whatever it is called.
 
     Raises:
-        CaptionError: a path does not exist, or there is no audio file.
+        CaptionError: a path does not exist, a folder cannot be read, or there is no audio file.
     """
     paths = list(map(Path, paths))
     found: dict[str, AudioFile] = {}
@@ -79,7 +79,7 @@ def find_audio(paths: Iterable[str | Path]) -> list[AudioFile]:
         if path.is_dir():
             inside = [
                 Path(folder) / name
-                for folder, folders, names in os.walk(path)
+                for folder, folders, names in os.walk(path, onerror=_refuse)
                 if not _hide(folders)
                 for name in names
                 if Path(name).suffix.lower() in AUDIO_SUFFIXES and not name.startswith(".")
@@ -96,6 +96,10 @@ def find_audio(paths: Iterable[str | Path]) -> list[AudioFile]:
             f"{', '.join(map(str, paths))}: no audio file there (looked for {', '.join(sorted(AUDIO_SUFFIXES))})"
         )
     return sorted(found.values(), key=lambda file: file.name)
+
+
+def _refuse(error: OSError) -> None:
+    raise CaptionError(f"{error.filename}: a folder that cannot be read ({error.strerror})") from error
 
 
 def _hide(folders: list[str]) -> None:
@@ -201,8 +205,9 @@ def _caption_share(
         asker.check_question(question)
     journal = _journal(out, share.index)
     with journal.open("ab", buffering=0) as file:
-        file.truncate(journal.read_bytes().rfind(b"\n") + 1)  # what a killed process left of a line
-        if not file.tell():
+        whole = journal.read_bytes().rfind(b"\n") + 1
+        file.truncate(whole)  # what a killed process left of a line
+        if not whole:
             _append(file, journal, [{"settings": asdict(settings)}])
         bar = tqdm(
             total=len(own),
@@ -290,7 +295,8 @@ def _ask(asker: Asker, batch: list[_Heard], settings: CaptionSettings, batch_siz
             audio_features=torch.stack([heard.means / heard.frames for heard in good])
         )
         # A question of many songs at once: their prompts are as long as one another.
-        asked = [(i, question) for question in (CAPTION_QUESTION, *settings.questions) for i in range(len(good))]
+        questions = dict.fromkeys((CAPTION_QUESTION, *settings.questions))
+        asked = [(i, question) for question in questions for i in range(len(good))]
         for start in range(0, len(asked), batch_size):
             part = asked[start : start + batch_size]
             texts = asker.ask_batch(embeds[[i for i, _ in part]], [q for _, q in part], settings.max_new_tokens)

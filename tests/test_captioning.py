@@ -263,6 +263,13 @@ def test_a_run_goes_on_where_it_was(music, settings, reference, tmp_path, monkey
     assert calls == [1, 5, 5, 5, 2]
 
 
+def test_a_journal_of_half_a_line_is_an_empty_one(music, settings, tmp_path):
+    song = next(music.rglob("*.ogg"))
+    (tmp_path / "captions.jsonl.partial").write_text('{"settings": {"mod')
+    first = caption(song, tmp_path / "captions.jsonl", settings)
+    assert first == caption(song, tmp_path / "again.jsonl", settings)
+
+
 def test_another_question_does_not_go_on(music, settings, tmp_path):
     out = tmp_path / "captions.jsonl"
     caption_files([music], out, settings, device="cpu", workers=0, share=Share(0, 12))
