@@ -1,9 +1,19 @@
 """The keys of a recipe beside those of trl's SFTConfig (how to train) and ModelConfig (precision and LoRA)."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+
+from trl import ModelConfig, SFTConfig
 
 from .data import DataError
 from .mixture import DataSource
+
+LOCAL_KEYS = {"output_dir", "hub_token", "push_to_hub", "hub_model_id", "disable_tqdm", "run_name", "logging_dir"}
+FREE_KEYS = {
+    *("per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size", "max_eval_rows"),
+    *("eval_datasets", "eval_steps", "eval_strategy", "sample_answers", "save_steps", "save_total_limit", "report_to"),
+    *("save_strategy", "logging_steps", "num_train_epochs", "max_steps", "license", "dataloader_num_workers"),
+    *("gradient_checkpointing", "activation_checkpointing", "project", "torch_compile"),
+}
 
 
 @dataclass
@@ -51,3 +61,25 @@ def _source(entry: DataSource | dict) -> DataSource:
             f"a dataset of the recipe has {what}: {entry}; keys are {', '.join(DataSource.__annotations__)}"
         )
     return DataSource(**entry)
+
+
+def recipe_of(script_args: MuLlamaArguments, training_args: SFTConfig, model_args: ModelConfig) -> dict:
+    """All that was set otherwise than by default, in the form of YAML, less what belongs to the machine."""
+    recipe = {}
+    for part in (script_args, model_args, training_args):
+        values = asdict(part) if part is not training_args else part.to_dict()
+        for key in fields(part):
+            value = values.get(key.name)
+            if key.name.endswith("datasets"):
+                value = [{name: kept for name, kept in entry.items() if kept not in (None, False)} for entry in value]
+            plain = isinstance(value, (str, int, float, bool, list))
+            if plain and value not in (key.default, [], "") and key.name not in LOCAL_KEYS:
+                recipe[key.name] = value
+    return recipe
+
+
+def identity_of(recipe: dict, training_args: SFTConfig) -> dict:
+    """What may not change when a run goes on: all but how long it is, what is watched, and how work is shared."""
+    kept = {key: value for key, value in recipe.items() if key not in FREE_KEYS}
+    rows = training_args.per_device_train_batch_size * training_args.gradient_accumulation_steps
+    return kept | {"rows_a_step": rows * training_args.world_size}

@@ -12,7 +12,7 @@ from mullama.modeling_mullama.export_mullama import MAX_SHARD_SIZE, released_gen
 from mullama.processing import MuLlamaProcessor
 
 from .lora import load_adapter, merge_lora
-from .trainer import MuLlamaTrainer
+from .trainer import MuLlamaTrainer, TrainingError
 from .watching import LOSS_PLOT
 
 STAGING = ".finished.tmp"
@@ -39,7 +39,6 @@ def finish(
     base: MuLlamaForConditionalGeneration | None,
     processor: MuLlamaProcessor,
     recipe: dict,
-    sources: list[str],
     license: str,
 ) -> Path:
     """
@@ -47,7 +46,8 @@ def finish(
 
     Args:
         base: For a LoRA run the model that it was put on, freshly loaded: the LoRA is merged into it.
-        recipe: All that was set, for the card; sources: what it was trained from and on, as links or names.
+        recipe: All that was set, for the card.
+        license: Of the trained weights, by the Hub's name for it.
 
     Every process calls this: sharded weights are gathered. Returns the folder.
     """
@@ -61,6 +61,11 @@ def finish(
     trainer.accelerator.wait_for_everyone()
     if not trainer.args.should_save:
         return out
+    if not any(staging.glob("*.safetensors")):
+        raise TrainingError(
+            f"the weights are in shards in {trainer.args.output_dir}: with FSDP say `fsdp_state_dict_type: "
+            "FULL_STATE_DICT`, with DeepSpeed `zero3_save_16bit_model: true`, and run the same command again"
+        )
     if base is not None:
         model = merge_lora(load_adapter(base, staging))
         shutil.rmtree(staging)
@@ -69,12 +74,16 @@ def finish(
     if not (staging / "generation_config.json").is_file():
         released_generation_config(processor.tokenizer).save_pretrained(staging)
     (staging / "training_args.bin").unlink(missing_ok=True)  # a pickle
+    sources = [source["path"] for source in recipe.get("datasets", [])] or [recipe["questions"]]
+    bases = [recipe[key] for key in ("model", "audio_model", "text_model") if key in recipe]
     card = make_model_card(
         name=out.name,
         summary=f"A MU-LLaMA, trained with the recipe below for {trainer.state.global_step} steps.",
         license=license,
         license_note=LICENSE_NOTE,
-        sections=training_section(trainer, recipe, sources),
+        base_models=_hub_ids(bases),
+        datasets=_hub_ids(sources),
+        sections=training_section(trainer, recipe, [*bases, *sources]),
         window_seconds=processor.feature_extractor.window_seconds,
     )
     (staging / "README.md").write_text(card, encoding="utf-8")
@@ -86,8 +95,13 @@ def finish(
     return out
 
 
+def _hub_ids(names: list[str]) -> list[str]:
+    """Those of the names that a card may link: no folders or files of this machine."""
+    return list(dict.fromkeys(name for name in names if name.count("/") == 1 and not Path(name).exists()))
+
+
 def training_section(trainer: MuLlamaTrainer, recipe: dict, sources: list[str]) -> str:
-    """Markdown: what was trained on what, how far the loss came, and the recipe."""
+    """Markdown: what was trained from and on, how far the loss came, and the recipe."""
     history = trainer.state.log_history
     losses = [entry["loss"] for entry in history if "loss" in entry]
     evaluated = [entry["eval_loss"] for entry in history if "eval_loss" in entry]

@@ -10,13 +10,11 @@ A recipe is a YAML file: what is trained and on what (arguments.py), any field o
 
 import os
 import sys
-from dataclasses import asdict, fields
 
-import torch
 from transformers import PrinterCallback
 from trl import ModelConfig, SFTConfig, TrlParser, get_peft_config
 
-from .arguments import MuLlamaArguments
+from .arguments import MuLlamaArguments, identity_of, recipe_of
 from .collator import AnswerCollator
 from .data import DataError
 from .features import LayerMeans
@@ -48,8 +46,7 @@ def train(
     resumed = last_checkpoint(training_args.output_dir, identity_of(recipe, training_args))
 
     # Model
-    torch.manual_seed(training_args.seed)
-    model, processor = load_start(script_args, model_args)
+    model, processor = load_start(script_args, model_args, training_args.seed)
     peft_config = get_peft_config(model_args)
     if peft_config is None:
         set_trainable(model, script_args.trainable)
@@ -68,8 +65,8 @@ def train(
     for source in script_args.eval_datasets:
         rows = load_mixture([source], *how).rows
         evaluated[os.path.basename(source.path)] = rows.take(script_args.max_eval_rows)
-    if script_args.standardise_audio and resumed is None:
-        standardise_audio(model, layer_means)
+    if script_args.standardise_audio:
+        standardise_audio(model, layer_means, training_args.seed)
 
     # Training
     if script_args.warmup_epochs is not None:
@@ -107,41 +104,15 @@ def train(
     trainer.train(resume_from_checkpoint=resumed)
 
     # Finishing
-    base = load_start(script_args, model_args)[0] if peft_config and training_args.should_save else None
-    sources = [source.path for source in script_args.datasets] or [script_args.questions]
-    folder = finish(trainer, base, processor, recipe, sources, script_args.license)
+    base = None
+    if peft_config is not None and training_args.should_save:
+        base = load_start(script_args, model_args, training_args.seed)[0]
+        if script_args.standardise_audio:
+            standardise_audio(base, layer_means, training_args.seed)
+    folder = finish(trainer, base, processor, recipe, script_args.license)
     if pushes and training_args.should_save:
         print(push(folder, training_args.hub_model_id, training_args.hub_private_repo))
     return trainer
-
-
-def recipe_of(script_args: MuLlamaArguments, training_args: SFTConfig, model_args: ModelConfig) -> dict:
-    """All that was set otherwise than by default, in the form of YAML, less what belongs to the machine."""
-    recipe = {}
-    for part in (script_args, model_args, training_args):
-        values = asdict(part) if part is not training_args else part.to_dict()
-        for key in fields(part):
-            value = values.get(key.name)
-            plain = isinstance(value, (str, int, float, bool, list))
-            if plain and value not in (key.default, [], "") and key.name not in LOCAL_KEYS:
-                recipe[key.name] = value
-    return recipe
-
-
-def identity_of(recipe: dict, training_args: SFTConfig) -> dict:
-    """What may not change when a run goes on: all but how long it is, what is watched, and how work is shared."""
-    kept = {key: value for key, value in recipe.items() if key not in FREE_KEYS}
-    rows = training_args.per_device_train_batch_size * training_args.gradient_accumulation_steps
-    return kept | {"rows_a_step": rows * training_args.world_size}
-
-
-LOCAL_KEYS = {"output_dir", "hub_token", "push_to_hub", "hub_model_id", "disable_tqdm", "run_name", "logging_dir"}
-FREE_KEYS = {
-    *("per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size", "max_eval_rows"),
-    *("eval_datasets", "eval_steps", "eval_strategy", "sample_answers", "save_steps", "save_total_limit", "report_to"),
-    *("save_strategy", "logging_steps", "num_train_epochs", "max_steps", "license", "dataloader_num_workers"),
-    *("gradient_checkpointing", "activation_checkpointing", "project", "torch_compile"),
-}
 
 
 def make_parser() -> TrlParser:

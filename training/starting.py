@@ -15,9 +15,14 @@ STANDARDISING_CLIPS = 2048
 
 
 def load_start(
-    args: MuLlamaArguments, model_args: ModelConfig
+    args: MuLlamaArguments, model_args: ModelConfig, seed: int
 ) -> tuple[MuLlamaForConditionalGeneration, MuLlamaProcessor]:
-    """The model and processor of a recipe. Raises DataError if it names neither `model` nor its two parts."""
+    """
+    The model and processor of a recipe; what is fresh in the model is drawn by `seed`.
+
+    Raises DataError if the recipe names neither `model` nor its two parts.
+    """
+    torch.manual_seed(seed)
     if args.model is None:
         if args.audio_model is None or args.text_model is None:
             raise DataError("the recipe names no `model`, nor an `audio_model` and a `text_model` to make one of")
@@ -48,14 +53,14 @@ def open_gates(model: MuLlamaForConditionalGeneration, gate: float) -> None:
 
 
 @torch.no_grad()
-def standardise_audio(model: MuLlamaForConditionalGeneration, layer_means: LayerMeans | np.ndarray | None) -> None:
+def standardise_audio(model: MuLlamaForConditionalGeneration, layer_means: LayerMeans, seed: int) -> None:
     """
     Let the projection begin by standardising what it gets over clips.
 
     The unit-norm vectors of different music differ little, and left as they are, a fresh adapter learns slowly.
     Raises DataError without cached features.
     """
-    if layer_means is None or not len(layer_means):
+    if not len(layer_means):
         raise DataError("`standardise_audio: true` needs cached features, to know what there is to hear")
     projector = model.model.multi_modal_projector
     rows = np.linspace(0, len(layer_means) - 1, min(STANDARDISING_CLIPS, len(layer_means))).astype(int)
@@ -63,7 +68,8 @@ def standardise_audio(model: MuLlamaForConditionalGeneration, layer_means: Layer
     mixed = projector.layer_weights.float()(heard.transpose(1, 2)).squeeze(-1)  # (clips, audio width)
     unit = torch.nn.functional.normalize(mixed, dim=-1)
     mean, spread = unit.mean(0), unit.std(0) + 1e-5
-    weight = torch.randn_like(projector.linear.weight, dtype=torch.float32) / projector.linear.in_features**0.5
+    random = torch.randn(projector.linear.weight.shape, generator=torch.Generator().manual_seed(seed))
+    weight = random.to(heard.device) / projector.linear.in_features**0.5
     projector.linear.weight.copy_(weight / spread)
     projector.linear.bias.copy_(-weight @ (mean / spread))
     projector.to(projector.linear.weight.dtype)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mullama.processing import MuLlamaProcessor
 from transformers import TrainerCallback
 from transformers.integrations import TensorBoardCallback, TrackioCallback
 
 from .collator import REPORT, AnswerCollator
+from .data import conversations
 
 SAMPLE_TOKENS = 64
 LOSS_PLOT, SAMPLES = "loss.png", "samples.jsonl"
@@ -37,7 +37,7 @@ class LossPlot(TrainerCallback):
 
 
 def plot_losses(log_history: list[dict[str, Any]], path: Path) -> None:
-    """Draw training and evaluation loss over steps, in bits of what a step log holds, as a PNG."""
+    """Draw training and evaluation loss over steps as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -63,10 +63,13 @@ class SampleAnswers(TrainerCallback):
     """
 
     def __init__(self, collator: AnswerCollator, rows: list[dict]):
-        self.collator, self.rows, self.trainer = collator, rows, None
+        self.collator, self.rows, self.trainer, self.answered_at = collator, rows, None, None
 
     @torch.no_grad()
     def on_evaluate(self, args, state, control, **kwargs) -> None:
+        if state.global_step == self.answered_at:  # once, however many sets are evaluated
+            return
+        self.answered_at = state.global_step
         answered = [self._answer(row) for row in self.rows]  # on all processes, which may share the weights
         if not state.is_world_process_zero:
             return
@@ -102,18 +105,9 @@ class SampleAnswers(TrainerCallback):
                 do_sample=False,
             )
         model.train(was_training)
-        decode = _decoder(processor)
-        truth = batch["input_ids"][0, first:]
-        question = next(m["content"] for m in _messages(row) if m["role"] == "user")
-        answer = decode(output[0, first:])
-        return {"clip": clip, "question": question, "answer": answer, "truth": decode(truth)}
-
-
-def _messages(row: dict) -> list[dict]:
-    from .data import conversations
-
-    return next(conversations(row))
-
-
-def _decoder(processor: MuLlamaProcessor):
-    return lambda ids: processor.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        question = next(m["content"] for m in next(conversations(row)) if m["role"] == "user")
+        answer, truth = (
+            processor.tokenizer.decode(ids, skip_special_tokens=True).strip()
+            for ids in (output[0, first:], batch["input_ids"][0, first:])
+        )
+        return {"clip": clip, "question": question, "answer": answer, "truth": truth}
