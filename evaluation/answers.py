@@ -1,7 +1,8 @@
 """Answers in words -> values: a reader that forgives wording and takes the first value an answer commits to.
 
 Conventions: case and punctuation do not matter; a value that is negated ("not a piano but a harp") does not count; "I
-cannot tell" before any value is a value of its own, `CANNOT_TELL`; None is an answer that says nothing readable.
+cannot tell" before any value is a value of its own, `CANNOT_TELL`; a question says nothing, so what is asked back is
+skipped; None is an answer that says nothing readable.
 """
 
 import re
@@ -157,7 +158,6 @@ def _affirms(text: str, word: str) -> bool | None:
 
 def _yes_no(text: str, asked: str) -> bool | str | None:
     """The first yes or no, in front or as a conclusion; else whether what was asked for is said to be there."""
-    text = QUESTION.sub("", text).strip()  # to ask back what was asked says nothing
     cannot, yes, no = CANNOT.search(text), YES.match(text), NO.match(text)
     if yes or no:
         return bool(yes)
@@ -222,7 +222,7 @@ def read_answer(kind: str, answer: str, asked: str = "") -> str | bool | list[st
     `asked` is the value that a yes/no question names, for answers without a yes or a no. `CANNOT_TELL` where it
     says so before any value; None where nothing can be read. Raises ValueError for an unknown kind.
     """
-    text = _plain(answer)
+    text = QUESTION.sub("", _plain(answer)).strip()
     if kind in ("tempo", "bpm"):
         return _tempo(text)
     if kind in CLOSED_KINDS:

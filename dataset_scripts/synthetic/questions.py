@@ -65,7 +65,7 @@ KINDS = tuple(KIND_WEIGHTS)
 DESCRIBE_FORMS = ("short", "detail", "hear", "inferred")
 YES_NO_TOPICS = ("instrument", "family", "drums", "bass", "tempo", "texture", "register", "loudness", "style")
 UNKNOWABLE_TOPICS = (*CANNOT_TELL, "unknown_instrument", "unknown_genre", "off_topic", "foreign", "gibberish")
-YES_NO_WEIGHTS = {"instrument": 3, "family": 1.5, "tempo": 1.5, "texture": 1.5, "bass": 0.5}
+YES_NO_WEIGHTS = {"instrument": 8, "family": 3, "tempo": 2, "bass": 0.5}
 UNKNOWABLE_WEIGHTS = {"off_topic": 4, "unknown_instrument": 2, "unknown_genre": 2, "mood": 2}
 # Share of the clips that have a value, measured on the rendered training set. A clip with a rare value is asked about
 # it the more often, so that yes and no are about equally often true of every value, whichever is asked about.

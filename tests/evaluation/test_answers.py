@@ -40,6 +40,8 @@ from mullama.evaluation.answers import CANNOT_TELL, read_answer
         ("tempo", "It's not fast; it's slow.", "slow"),
         ("tempo", "Not too slow, moderately fast", "moderate"),
         ("tempo", "About 120 BPM", "moderate"),
+        ("tempo", "Is it fast? The music is slow, so no, it is not fast.", "slow"),
+        ("instrument", "A harp?", None),
         ("bpm", "around 150 to 195 beats per minute", "fast"),
         ("bpm", "50-70", "slow"),
         ("bpm", "Slow, around 50 to 70 beats per minute.", "slow"),
