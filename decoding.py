@@ -24,6 +24,10 @@ import numpy as np
 from .processing.audio_io import AudioError, stream_windows
 
 
+class DecoderError(ValueError):
+    """Processes that cannot be started, in one line."""
+
+
 @dataclass(frozen=True)
 class Windows:
     """How files are cut: seconds of a window, Hz, and the fewest samples of which a model makes something."""
@@ -57,6 +61,9 @@ def decode_ahead(paths: Sequence[Path], windows: Windows, workers: int, ahead: i
     Args:
         workers (`int`): Processes that decode; 0 decodes here, when a window is asked for.
         ahead (`int`): Windows that wait decoded, in all; at least one for each process.
+
+    Raises:
+        DecoderError: the processes do not start.
     """
     if workers == 0:
         for position, path in enumerate(paths):
@@ -144,12 +151,21 @@ class _Worker:
         self._process = context.Process(target=_serve, args=(theirs, self._windows), daemon=True)
         self._process.start()
         theirs.close()
+        try:
+            self._connection.recv()
+        except EOFError:
+            self._process.join()
+            raise DecoderError(
+                f"a process that decodes ended as it began (status {self._process.exitcode}): decode with 0 workers, "
+                'or from a file that calls this below `if __name__ == "__main__":`'
+            ) from None
 
 
 def _serve(connection: Connection, windows: Windows) -> None:
     """A worker process: a path comes, its windows go, until nobody is there any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     try:
+        connection.send("ready")
         while True:
             position, path = connection.recv()
             for decoded in _decode(position, path, windows):

@@ -357,6 +357,17 @@ def test_a_decoder_that_dies_costs_its_file_only(music, tmp_path):
     assert ends == [(0, None), (1, f"{pipe}: decoding it ended the decoder's process (status -9)"), (2, None)]
 
 
+def test_processes_that_do_not_start_cost_no_file():
+    """Processes import the program that starts them, which they cannot if it came through a pipe."""
+    program = (
+        "from mullama.decoding import *\n"
+        "try:\n    list(decode_ahead(['a.wav', 'b.wav'], Windows(5.0, 24_000, 400), 1, 4))\n"
+        "except DecoderError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-"], input=program, capture_output=True, text=True)
+    assert done.stdout.startswith("a process that decodes ended as it began (status 1): decode with 0 workers")
+
+
 HOUR = """
 import resource, sys
 from mullama.decoding import Windows, decode_ahead
