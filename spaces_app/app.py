@@ -28,6 +28,7 @@ SUGGESTIONS = (
     "Describe the audio in detail.",
 )
 DESCRIBE = "Describe the audio."
+EXTREMES = 3  # of the measured accuracies, the best and the worst, are told at once
 REMEMBERS = listening.model.num_parameters() >= listening.MIN_PARAMETERS_TO_REMEMBER
 
 TURNS = 20  # of a conversation that an answer may have in mind, as many as fit
@@ -272,8 +273,12 @@ def introduction() -> str:
     size = f"{million / 1000:.1f} billion" if million >= 1000 else f"{million:.0f} million"
     where = "this server's processor" if facts["device"] == "cpu" else f"a GPU, in {facts['dtype']}"
     text = f"**{facts['model']}** answers: {size} parameters, on {where}."
-    if figures:
-        text += " Measured accuracy: " + ", ".join(f"{name} {value:.2f}" for name, value in figures[:6]) + "."
+    if len(figures) >= 2 * EXTREMES:
+        ranked = sorted(figures, key=lambda figure: -figure[1])
+        best, worst = (
+            [f"{name} {share:.0%}" for name, share in part] for part in (ranked[:EXTREMES], ranked[-EXTREMES:])
+        )
+        text += f" Right on test clips: {', '.join(best)} at best, {', '.join(worst)} at worst."
     return text
 
 

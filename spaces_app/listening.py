@@ -6,11 +6,12 @@ Weights and code come through Auto classes from MULLAMA_MODEL, a Hub id or a fol
 """
 
 import os
+import re
 import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 try:
@@ -143,25 +144,27 @@ def status() -> dict:
 
 @dataclass(frozen=True)
 class Card:
-    """What the model's card says of how sure one may be: named figures, and two sections as they are written there."""
+    """
+    What the model's card says of how sure one may be: two sections as they are written there, and of the first
+    table of `measured` each row's name and its first figure, a share of right answers.
+    """
 
-    figures: list[tuple[str, float]] = field(default_factory=list)
     measured: str = ""
     limits: str = ""
+
+    @property
+    def figures(self) -> list[tuple[str, float]]:
+        rows = re.findall(r"^\| *([^|]+?) *\| *(0\.\d+|1\.0+) *\|", self.measured, re.MULTILINE)
+        return [(re.sub(r" \(.*?\)", "", name), float(figure)) for name, figure in rows]
 
 
 def read_card() -> Card:
     """The model's own card, or an empty one where it has none."""
     try:
-        card = ModelCard.load(Path(NAME) / "README.md" if Path(NAME).is_dir() else NAME)
+        text = ModelCard.load(Path(NAME) / "README.md" if Path(NAME).is_dir() else NAME).text
     except (OSError, ValueError):
         return Card()
-    figures = [
-        (result.metric_name, float(result.metric_value))
-        for result in card.data.eval_results or []
-        if result.metric_name and isinstance(result.metric_value, (int, float))
-    ]
-    return Card(figures, _section(card.text, "Measured"), _section(card.text, "Limits"))
+    return Card(_section(text, "Measured"), _section(text, "Limits"))
 
 
 def _section(text: str, title: str) -> str:

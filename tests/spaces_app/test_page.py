@@ -318,6 +318,9 @@ def test_the_page_says_who_answers_and_how_sure_one_may_be(visit):
     measured = card.partition("\n## Measured\n")[2].partition("\n## ")[0]
     cells = [row.strip("|").split("|") for row in measured.splitlines() if row.startswith("| ")]
     assert len(cells) > 5
+    shares = [float(figure) for _, figure, *_ in cells[1:]]
+    for share in (max(shares), min(shares)):
+        expect(page.locator("#introduction")).to_contain_text(f"{share:.0%}")
     for name, figure, *_ in cells[1:]:
         row = page.locator("#card tr", has_text=name.strip()).first
         expect(row.locator("td").nth(1)).to_have_text(figure.strip())
