@@ -38,8 +38,8 @@ SHOWN_KINDS = {
 SUMMARY = (
     "The model that `mullama` answers with when no other is named: a MU-LLaMA in every part, small enough for a "
     "repository, trained from nothing on music with known truth. It answers short questions in English about what "
-    "sounds: instruments and their families, drums, texture, register, loudness. It is a working example, not a rival "
-    "of the 7B model."
+    "sounds: instruments and their families, drums, texture, register, loudness, tempo. It is a working example, not "
+    "a rival of the 7B model."
 )
 LICENSE_NOTE = (
     "Apache-2.0, weights and code. Trained on renderings of scores from music21's corpus (bach, beethoven, mozart, "
@@ -51,8 +51,9 @@ LICENSE_NOTE = (
 LIMITS = """## Limits
 
 - It has heard renderings of notated music only. On real recordings it is better than chance, and no more is claimed.
-- It has not learned tempo: its answers about it are at chance. Style is little better.
-- Yes-or-no questions are at chance but for drums and bass: ask "which instrument" rather than "is it a piano".
+- Style is right about half the time, of four.
+- A yes or no comes after what it took the music for, and is no better than that: ask "which instrument" rather than
+  "is it a piano".
 - It cannot tell key, mode, metre, chords, lyrics, singer, composer, year or mood, and says so when asked.
 - Tempo classes are 48-72, 92-116 and 148-196 beats per minute; music between them is put in one of them.
 - Loudness means how hard the music is played, as far as timbre and the level of the file tell it.
