@@ -278,7 +278,7 @@ def introduction() -> str:
         best, worst = (
             [f"{name} {share:.0%}" for name, share in part] for part in (ranked[:EXTREMES], ranked[-EXTREMES:])
         )
-        text += f" Right on test clips: {', '.join(best)} at best, {', '.join(worst)} at worst."
+        text += f" Right on test clips, at best: {', '.join(best)}; at worst: {', '.join(worst)}."
     return text
 
 
