@@ -161,7 +161,10 @@ def write_features(
 
     Returns the facts in `features.json`. Raises DataError: no audio, or more than 5 % of the clips cannot be read.
     """
-    state, out = PartialState(), Path(out)
+    state = PartialState(
+        cpu=not torch.accelerator.is_available()
+    )  # or torchrun's CPU processes do not know each other
+    out = Path(out)
     model_name = model
     encoder, extractor = load_encoder(model_name)
     model = _listener(encoder).to(state.device)
