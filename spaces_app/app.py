@@ -14,7 +14,7 @@ from pathlib import Path
 
 import gradio as gr
 import listening
-from listening import MAX_NEW_TOKENS, MAX_QUESTION, MAX_SECONDS, Library, Refused, Sampling, Song, answer
+from listening import MAX_NEW_TOKENS, MAX_QUESTION, MAX_SECONDS, Library, Refused, Sampling, Song, answer, card
 from look import SCRIPT, SPECTROGRAM, STATE, STYLE, TABLE, THEME, TIMELINE
 
 HERE = Path(__file__).resolve().parent
@@ -400,7 +400,6 @@ def card_text() -> str:
     return "\n\n".join(parts) or "This model's card tells no measurements: take its answers as guesses."
 
 
-card = listening.read_card()
 uploads = Path(gr.utils.get_upload_folder()).resolve()
 library = Library(uploads)
 gr.set_static_paths([HERE / "examples"])

@@ -125,30 +125,14 @@ def _count_encoder_run(*_) -> None:
 model.model.audio_tower.register_forward_hook(_count_encoder_run)
 
 
-def status() -> dict:
-    """
-    Which model answers here, where it runs, and how often its encoder has run since the server started.
-    """
-    folder = Path(NAME)
-    return {
-        "model": folder.resolve().name if folder.is_dir() else NAME,
-        "parameters": model.num_parameters(),
-        "device": str(model.device),
-        "dtype": "4 bits"
-        if "quantization_config" in model.config.to_dict()
-        else str(model.dtype).removeprefix("torch."),
-        "window_seconds": extractor.window_seconds,
-        **counts,
-    }
-
-
 @dataclass(frozen=True)
 class Card:
     """
-    What the model's card says of how sure one may be: two sections as they are written there, and of the first
-    table of `measured` each row's name and its first figure, a share of right answers.
+    The model's name by its card, and what that says of how sure one may be: two sections as they are written there,
+    and of the tables of `measured` each row's name and its first figure, a share of right answers.
     """
 
+    title: str = ""
     measured: str = ""
     limits: str = ""
 
@@ -164,12 +148,32 @@ def read_card() -> Card:
         text = ModelCard.load(Path(NAME) / "README.md" if Path(NAME).is_dir() else NAME).text
     except (OSError, ValueError):
         return Card()
-    return Card(_section(text, "Measured"), _section(text, "Limits"))
+    title = re.search(r"^# (.+)$", text, re.MULTILINE)
+    return Card(title[1] if title else "", _section(text, "Measured"), _section(text, "Limits"))
 
 
 def _section(text: str, title: str) -> str:
     _, found, rest = text.partition(f"\n## {title}\n")
     return rest.partition("\n## ")[0].strip() if found else ""
+
+
+card = read_card()
+
+
+def status() -> dict:
+    """
+    Which model answers here, where it runs, and how often its encoder has run since the server started.
+    """
+    name = Path(NAME).resolve().name if Path(NAME).is_dir() else NAME
+    quantized = "quantization_config" in model.config.to_dict()
+    return {
+        "model": card.title or name if name == OWN_MODELS[0].name else name,
+        "parameters": model.num_parameters(),
+        "device": str(model.device),
+        "dtype": "4 bits" if quantized else str(model.dtype).removeprefix("torch."),
+        "window_seconds": extractor.window_seconds,
+        **counts,
+    }
 
 
 # --- Hearing

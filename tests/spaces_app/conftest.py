@@ -5,7 +5,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,11 +33,9 @@ class Server:
         return [path for path in self.uploads.rglob(name) if path.is_file()]
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory) -> Server:
-    """`mullama app` on the embedded model, and a port that was free."""
-    pytest.importorskip("gradio", reason="the page needs Gradio: pip install 'mullama[demo]'")
-    folder = tmp_path_factory.mktemp("space")
+@contextmanager
+def serving(command: Sequence[str | Path], folder: Path, **environment: str) -> Iterator[Server]:
+    """The page, served by a process that is started in that folder and ended afterwards."""
     values = {
         "GRADIO_TEMP_DIR": str(folder / "uploads"),
         "GRADIO_HEARTBEAT_INTERVAL": "0.5",  # seconds until it is noticed that a visitor has left
@@ -48,7 +47,7 @@ def server(tmp_path_factory) -> Server:
     log = folder / "log"
     with log.open("w") as file:
         process = subprocess.Popen(
-            [MULLAMA, "app"], env=os.environ | values, cwd=folder, stdout=file, stderr=subprocess.STDOUT
+            command, env=os.environ | values | environment, cwd=folder, stdout=file, stderr=subprocess.STDOUT
         )
     try:
         deadline = time.monotonic() + START_SECONDS
@@ -59,6 +58,14 @@ def server(tmp_path_factory) -> Server:
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory) -> Iterator[Server]:
+    """`mullama app` on the embedded model, and a port that was free."""
+    pytest.importorskip("gradio", reason="the page needs Gradio: pip install 'mullama[demo]'")
+    with serving([MULLAMA, "app"], tmp_path_factory.mktemp("space")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
+from gradio_client import Client, handle_file
 from huggingface_hub import SpaceCard
 from mullama.tests.hub.conftest import hub, process, push  # noqa: F401
+from mullama.tests.spaces_app.conftest import serving
 
 REPOSITORY = Path(__file__).parents[2]
 SPACE = REPOSITORY / "spaces_app"
@@ -59,6 +62,25 @@ def test_it_is_pushed_with_the_embedded_model(hub, push):  # noqa: F811
     assert files["model/model.safetensors"] == (model / "model.safetensors").read_bytes()
     assert {f"model/{path.name}" for path in model.iterdir() if path.is_file()} <= files.keys()
     assert not [name for name in files if "pycache" in name or name.endswith(".pyc")]
+
+
+ALONE = """import sys, runpy
+sys.modules["mullama"] = None
+sys.path.insert(0, ".")
+runpy.run_path("app.py", {}, "__main__")"""
+
+
+@pytest.mark.slow
+def test_what_was_pushed_answers_where_the_package_is_not(hub, push, expected, tmp_path):  # noqa: F811
+    assert push("space", "alice/space").returncode == 0
+    for name, content in hub.files("alice/space", "space").items():
+        (tmp_path / "space" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "space" / name).write_bytes(content)
+    with serving([sys.executable, "-c", ALONE], tmp_path / "space") as server:
+        space = Client(server.url, verbose=False)
+        song, question = SPACE / "examples" / "rendered_flute_tune.ogg", "Which instruments play?"
+        assert space.predict(audio=handle_file(song), question=question, api_name="/ask") == expected(song, question)
+        assert space.predict(api_name="/status")["model"] == "mullama-tiny"
 
 
 def test_it_is_pushed_to_show_a_model_of_the_hub(hub, push):  # noqa: F811
