@@ -12,10 +12,12 @@ import hashlib
 import json
 import random
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import torch
 from accelerate import PartialState
 from tqdm import tqdm
 
@@ -28,6 +30,14 @@ LEGACY_CHUNK_SECONDS = 60
 MIN_CHUNK_SECONDS = 1  # a shorter rest is no chunk
 SILENCE_SECONDS = 1  # as MU-LLaMA was trained on texts without music
 QUESTIONS_AT_ONCE = 256
+WAIT_DAYS = 30
+
+
+def join_processes(device: str | None) -> PartialState:
+    """Accelerate's state of this process among those that were launched together; one alone is the main one."""
+    on_cpu = device == "cpu" or not torch.accelerator.is_available()  # on CPUs they know each other only if told
+    # Shares take unequal times, and who waits too long gives up.
+    return PartialState(cpu=on_cpu, timeout=timedelta(days=WAIT_DAYS))
 
 
 def answer_dataset(
@@ -35,6 +45,7 @@ def answer_dataset(
     references: list[Reference],
     clips: Clips,
     out: Path,
+    state: PartialState,
     settings: dict,
     seed: int,
     max_new_tokens: int,
@@ -45,6 +56,7 @@ def answer_dataset(
     Args:
         system: Who answers.
         references: Questions of tracks that `clips` has.
+        state: Which process this is.
         settings (`dict`): What the answers depend on; a folder that was begun with others is refused.
         seed (`int`): Which other track's audio a track gets.
         max_new_tokens (`int`): The longest answer, or the longest of one chunk.
@@ -52,7 +64,6 @@ def answer_dataset(
     Raises:
         ValueError or OSError: other settings, audio that cannot be read, a system that fails; what is done is kept.
     """
-    state = PartialState()
     path = out / "predictions.jsonl"
     if state.is_main_process:
         _check_settings(out, settings)

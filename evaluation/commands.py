@@ -173,10 +173,9 @@ def _answers_of_model(args: argparse.Namespace, references: list) -> tuple[list,
     """The questions that can be asked, what could not be, and the file of answers; None in all processes but one."""
     import hashlib
 
-    from accelerate import PartialState
     from transformers.utils import logging as transformers_logging
 
-    from .answering import answer_dataset, model_digest
+    from .answering import answer_dataset, join_processes, model_digest
     from .predictions import Problems
     from .references import open_clips
     from .systems import open_system
@@ -192,7 +191,7 @@ def _answers_of_model(args: argparse.Namespace, references: list) -> tuple[list,
     references = [reference for reference in references if reference.track in clips]
     if not references:
         raise ValueError(f"{args.data}: has audio of none of its tracks")
-    state = PartialState()
+    state = join_processes(args.device)
     device = args.device or (str(state.device) if state.num_processes > 1 else None)
     system = open_system(
         args.model,
@@ -214,7 +213,9 @@ def _answers_of_model(args: argparse.Namespace, references: list) -> tuple[list,
         "endpoint_model": args.endpoint_model,
     }
     try:
-        path = answer_dataset(system, references, clips, Path(args.out), settings, args.seed, args.max_new_tokens)
+        path = answer_dataset(
+            system, references, clips, Path(args.out), state, settings, args.seed, args.max_new_tokens
+        )
     except KeyboardInterrupt:
         _say(f"stopped; what is done is kept in {args.out}: the same command goes on")
         raise

@@ -57,12 +57,14 @@ def read_predictions(path: str | Path, references: list[Reference]) -> Predictio
     Read answers and lay them beside the references.
 
     Unknown tracks and questions, second answers to a question, missing and empty answers, and text that is not UTF-8
-    are counted; missing and empty answers score 0, of two answers the first counts.
+    (or, in a file that is, characters that a model made of broken bytes) are counted; missing and empty answers score
+    0, of two answers the first counts.
 
     Raises:
         ValueError or OSError: no such file, one of neither form, or one that answers none of the questions.
     """
     path, problems = Path(path), Problems()
+    broken = "character that is no text" if _is_utf_8(path) else "not UTF-8"
     places = {(reference.track, _plain(reference.question)): [] for reference in references}
     for place, reference in enumerate(references):
         places[reference.track, _plain(reference.question)].append(place)
@@ -87,7 +89,7 @@ def read_predictions(path: str | Path, references: list[Reference]) -> Predictio
             problems.add("duplicate answer", named)
             continue
         if REPLACED in entry["answer"].standard:
-            problems.add("not UTF-8", named)
+            problems.add(broken, named)
         known[free[0]] = entry["answer"]
     if not any(found.values()):
         raise ValueError(f"{path}: answers none of the {len(references)} questions; does it belong to this data?")
@@ -145,6 +147,14 @@ def _entries(path: Path, problems: Problems) -> Iterator[dict]:
         return
     for where, entry in _lines(path, text, problems):
         yield from _entry(entry, problems, where)
+
+
+def _is_utf_8(path: Path) -> bool:
+    try:
+        path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _text(path: Path) -> str:

@@ -70,6 +70,9 @@ def test_text_that_is_not_utf_8(tmp_path):
     read = read_predictions(path, REFERENCES)
     assert texts(read)[0] == "F\ufffdr Elise"
     assert read.problems.counts == {"not UTF-8": 1, "missing answer": 3}
+    path.write_text(line.replace("ü", "\ufffd"), encoding="utf-8")  # a model's own
+    read = read_predictions(path, REFERENCES)
+    assert read.problems.counts == {"character that is no text": 1, "missing answer": 3}
 
 
 def test_files_that_answer_nothing(tmp_path):
