@@ -57,9 +57,9 @@ KIND_WEIGHTS = {
     "loudness": 5,
     "style": 6,
     "choice": 3,
-    "yes_no": 140,
-    "describe": 10,
-    "cannot_tell": 14,
+    "yes_no": 110,
+    "describe": 20,
+    "cannot_tell": 24,
 }
 KINDS = tuple(KIND_WEIGHTS)
 DESCRIBE_FORMS = ("short", "detail", "hear", "inferred")

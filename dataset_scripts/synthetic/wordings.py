@@ -829,6 +829,15 @@ TRAINING = {
         Give a full account of {audio}.
         Help me with a detailed description.
         Please be thorough and describe {audio}.
+        Explain {audio} to me, with all that belongs to it.
+        Talk at length about {audio}.
+        Explain fully what is played and how.
+        Speak about {audio} for as long as you like.
+        Explain how {audio} sounds, leaving nothing out.
+        Every detail, please.
+        Which aspects does {audio} have, one by one?
+        Tell the whole story of the sound of {audio}.
+        I need a complete picture of {audio}.
     """),
     "describe hear": _lines("""
         What do you hear in the audio?
@@ -868,6 +877,9 @@ TRAINING = {
         What is being played and how?
         What are you hearing?
         Name what you hear in {audio}.
+        Name the sounds of {audio}.
+        What kinds of sounds are these?
+        What sounds reach you from {audio}?
     """),
     "describe inferred": _lines("""
         What can be inferred from the audio?
@@ -1136,6 +1148,10 @@ YES_NO_TRAINING = {
         Is {value} the right word for the [register|pitch]?
         Do they play notes of the {value} register?
         Are we in the {value} register?
+        Do these notes count as {value}?
+        Are these {value} notes?
+        Is it made of {value} notes?
+        Is the middle of its pitch range {value}?
     """),
     "loudness": _lines("""
         Is [it|this|{audio}|the music|the sound|the playing] {value}?
@@ -1256,6 +1272,9 @@ CANNOT_TELL = {
             On which note is the scale built?
             What is the scale of the melody?
             Is the home note [C|D|E|F|G|A|B]?
+            Which note is the tonic?
+            What tonic do you hear?
+            Around which note does the melody turn?
         """),
         _lines("""
             Could you name the key that this is played in?
@@ -1460,6 +1479,7 @@ CANNOT_TELL = {
             How is {audio} called?
             What do people call this [song|tune|piece]?
             Do you recognise the song?
+            Where have I heard this tune before?
         """),
         _lines("""
             Do you know how this song is called?
