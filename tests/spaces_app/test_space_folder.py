@@ -12,6 +12,7 @@ import pytest
 import yaml
 from gradio_client import Client, handle_file
 from huggingface_hub import SpaceCard
+from mullama.model_info import EMBEDDED_MODEL
 from mullama.tests.hub.conftest import hub, process, push  # noqa: F401
 from mullama.tests.spaces_app.conftest import serving
 
@@ -70,17 +71,35 @@ sys.path.insert(0, ".")
 runpy.run_path("app.py", {}, "__main__")"""
 
 
-@pytest.mark.slow
-def test_what_was_pushed_answers_where_the_package_is_not(hub, push, expected, tmp_path):  # noqa: F811
-    assert push("space", "alice/space").returncode == 0
+def run_what_was_pushed(hub, folder: Path, **environment: str):  # noqa: F811
+    """The Space's repository, downloaded and run by a process that cannot import this package."""
     for name, content in hub.files("alice/space", "space").items():
-        (tmp_path / "space" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "space" / name).write_bytes(content)
-    with serving([sys.executable, "-c", ALONE], tmp_path / "space") as server:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return serving([sys.executable, "-c", ALONE], folder, **environment)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [None, "alice/tiny"])
+def test_what_was_pushed_answers_where_the_package_is_not(hub, push, expected, tmp_path, model):  # noqa: F811
+    environment = {}
+    if model is None:
+        assert push("space", "alice/space").returncode == 0
+    else:
+        assert push("model", EMBEDDED_MODEL, model).returncode == 0
+        assert push("space", "alice/space", "--model", model).returncode == 0
+        environment = hub.repos["space", "alice/space"].variables | {
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": str(tmp_path / "cache"),
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_TOKEN": "hf_alice",
+        }
+    with run_what_was_pushed(hub, tmp_path / "space", **environment) as server:
         space = Client(server.url, verbose=False)
         song, question = SPACE / "examples" / "rendered_flute_tune.ogg", "Which instruments play?"
         assert space.predict(audio=handle_file(song), question=question, api_name="/ask") == expected(song, question)
-        assert space.predict(api_name="/status")["model"] == "mullama-tiny"
+        assert space.predict(api_name="/status")["model"] == (model or "mullama-tiny")
 
 
 def test_it_is_pushed_to_show_a_model_of_the_hub(hub, push):  # noqa: F811
