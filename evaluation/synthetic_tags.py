@@ -24,7 +24,7 @@ TABLE = "annotations_final.csv"
 
 
 def tags_of(truth: ClipTruth) -> set[str]:
-    """What is true of a clip, as tags. Loudness "soft" is told from "solo" and the like by its kind."""
+    """What is true of a clip, as tags; values other than instruments carry their kind ("slow tempo")."""
     kinds = [kind for kind in CLOSED_KINDS if kind != "instrument"]
     return {*truth.instruments, *(f"{getattr(truth, kind)} {kind}" for kind in kinds)}
 
