@@ -145,6 +145,7 @@ def _batches(sampler):
     return [rows[i : i + 4] for i in range(0, len(rows), 4)]
 
 
+@pytest.mark.slow
 def test_a_stream_is_the_same_as_the_dataset(run_recipe, musicqa, alpaca):
     trainer = run_recipe(datasets=[finetune(musicqa, streaming=True)], trainable=ADAPTER, max_steps=2)
     assert len(losses(trainer)) == 2
