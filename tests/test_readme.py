@@ -28,18 +28,18 @@ NOT_RUN = {
     ".venv/bin/mullama app": "it serves until it is stopped: tests/spaces_app runs it",
     ".venv/bin/mullama push space USER/ask-music": "it needs the Hub: tests/spaces_app pushes to one on loopback",
     ".venv/bin/mullama push space USER/ask-music --model USER/mullama-7b": "it needs the Hub",
-    ".venv/bin/mullama caption music --out captioned --questions questions.txt --push-to-hub USER/captioned": "it needs "
-    "the Hub: tests/hub/test_caption_push.py pushes to one on loopback",
-    ".venv/bin/accelerate launch -m mullama.cli caption music --out captions.parquet --model mullama-7b": "it needs the "
-    "released weights",
+    ".venv/bin/mullama caption music --out captioned --questions questions.txt --push-to-hub USER/captioned": "it "
+    "needs the Hub: tests/hub/test_caption_push.py pushes to one on loopback",
+    ".venv/bin/accelerate launch -m mullama.cli caption music --out captions.parquet --model mullama-7b": "it needs "
+    "the released weights",
     ".venv/bin/accelerate launch --config_file training/accelerate/fsdp2.yaml -m mullama.training.sft "
     "--config training/configs/joint.yaml": "it needs GPUs",
     ".venv/bin/mullama evaluate --model Qwen/Qwen2-Audio-7B-Instruct --data USER/MusicQA:test "
     "--out results-qwen2": "it needs the Hub: tests/evaluation/test_peers.py runs a tiny model of this class",
     ".venv/bin/mullama evaluate --model http://127.0.0.1:8000/v1 --data USER/MusicQA:test "
     "--out results-served": "it needs a server: tests/evaluation/test_peers.py runs one on loopback",
-    ".venv/bin/mullama evaluate --model space:OWNER/LTU --data USER/MusicQA:test --out results-ltu": "it needs the net: "
-    "tests/evaluation/test_peers.py asks a Space on loopback",
+    ".venv/bin/mullama evaluate --model space:OWNER/LTU --data USER/MusicQA:test --out results-ltu": "it needs "
+    "the net: tests/evaluation/test_peers.py asks a Space on loopback",
     ".venv/bin/mullama evaluate probe --encoder mert clap encodec logmel --data MagnaTagATune "
     "--out results-probe": "it needs MagnaTagATune and the Hub: tests/evaluation/test_probe.py probes small ones",
     "make test": "it is what runs this",
