@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
 INTERRUPTED = 130  # what a shell gives for Ctrl-C
+FIRST_PORT = 7860  # where Gradio's pages are looked for
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -218,13 +219,30 @@ def _app(args: argparse.Namespace) -> int:
     if importlib.util.find_spec("gradio") is None:
         raise ImportError("the page needs Gradio: pip install 'mullama[demo]'")
     os.environ.update(MULLAMA_MODEL=model, GRADIO_SERVER_NAME=args.host)
-    if args.port is not None:
-        os.environ.update(GRADIO_SERVER_PORT=str(args.port), GRADIO_NUM_PORTS="1")  # that one or none
+    # Gradio itself cannot try a second port where MCP tools are served.
+    port = args.port or int(os.environ.get("GRADIO_SERVER_PORT") or _first_free_port())
+    if not _is_free(port):
+        raise OSError(f"port {port} is taken: give another with --port")
+    os.environ.update(GRADIO_SERVER_PORT=str(port), GRADIO_NUM_PORTS="1")
     # The page is no part of this package, but a Space of its own: run it as one does.
     folder = os.path.join(os.path.dirname(__file__), "spaces_app")
     sys.path.insert(0, folder)
     runpy.run_path(os.path.join(folder, "app.py"), run_name="__main__")
     return 0
+
+
+def _first_free_port() -> int:
+    for port in range(FIRST_PORT, FIRST_PORT + 100):
+        if _is_free(port):
+            return port
+    raise OSError(f"no port is free from {FIRST_PORT} to {FIRST_PORT + 99}: give one with --port")
+
+
+def _is_free(port: int) -> bool:
+    import socket
+
+    with socket.socket() as visitor:
+        return visitor.connect_ex(("127.0.0.1", port)) != 0
 
 
 def _add_data(subparsers, common: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from mullama.asking import load_asker
 
 MULLAMA = Path(sys.executable).with_name("mullama")
 EXAMPLES = Path(__file__).parents[2] / "spaces_app" / "examples"
-START_SECONDS = 240
+STARTS, START_SECONDS = 3, 240
 
 
 @dataclass(frozen=True)
@@ -44,20 +45,34 @@ def serving(command: Sequence[str | Path], folder: Path, **environment: str) -> 
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": "1",
     }
-    log = folder / "log"
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            command, env=os.environ | values | environment, cwd=folder, stdout=file, stderr=subprocess.STDOUT
-        )
+    process, url = _start(command, folder, os.environ | values | environment)
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while not (found := re.search(r"Running on local URL:\s+(\S+)", log.read_text())):
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
-        yield Server(found[1], folder / "uploads", process)
+        yield Server(url, folder / "uploads", process)
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _start(command: Sequence[str | Path], folder: Path, environment: dict[str, str]) -> tuple[subprocess.Popen, str]:
+    """Start it on a free port; again where the port was lost, or Gradio's five seconds to open it were too few."""
+    log = folder / "log"
+    for _ in range(STARTS):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = {"GRADIO_SERVER_PORT": str(free.getsockname()[1]), "GRADIO_NUM_PORTS": "1"}
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                command, env=environment | port, cwd=folder, stdout=file, stderr=subprocess.STDOUT
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            if found := re.search(r"Running on local URL:\s+(\S+)", log.read_text()):
+                return process, found[1]
+            time.sleep(0.2)
+        process.kill()
+        if not re.search("Cannot find empty port|is taken", log.read_text()):
+            break
+    raise AssertionError(log.read_text())
 
 
 @pytest.fixture(scope="session")

@@ -105,12 +105,12 @@ def test_a_server_s_own_files_are_not_to_be_had(client, server):
 
 def test_it_is_an_mcp_tool(server, expected):
     from mcp import ClientSession
-    from mcp.client.streamable_http import streamablehttp_client
+    from mcp.client.streamable_http import streamable_http_client
 
     audio = f"data:audio/ogg;base64,{base64.b64encode(FLUTE.read_bytes()).decode()}"
 
     async def use():
-        async with streamablehttp_client(f"{server.url}/gradio_api/mcp/") as (read, write, _):
+        async with streamable_http_client(f"{server.url}/gradio_api/mcp/") as (read, write, _):
             async with ClientSession(read, write) as session:
                 await session.initialize()
                 tools = (await session.list_tools()).tools
