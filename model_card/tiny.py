@@ -151,10 +151,12 @@ def hub_results(results: dict) -> list[EvalResult]:
     return [
         EvalResult(
             task_type="audio-text-to-text",
-            task_name=f"Music question answering: {title}",
+            task_name="Music question answering",
             dataset_type="synthetic",
             dataset_name=f"mullama synthesised clips, {name}",
+            dataset_config=name,
             metric_type="accuracy",
+            metric_name=title,  # without a name of its own, the Hub could not tell one accuracy from another
             metric_value=round(figures["kinds"][kind]["seen"]["accuracy"], 4),
         )
         for name, figures in results["sets"].items()

@@ -24,13 +24,14 @@ from mullama.dataset_scripts.synthetic.scores import write_scores
 from mullama.modeling_mullama import MertConfig, MertModel, MuLlamaConfig, MuLlamaForConditionalGeneration
 from mullama.processing import MuLlamaFeatureExtractor, MuLlamaProcessor
 from safetensors.torch import load_file
-from transformers import GenerationConfig, set_seed
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, set_seed
 
 from .encoder import tiny_mert_config
 from .features import write_layer_means
 from .tiny_tokenizer import train_tokenizer
 
 DATA, RUNS, CONFIGS = Path("data/tiny"), Path("runs/tiny"), Path("training/configs")
+PARTS = Path("runs/show")  # what the recipes synthetic_* start from
 TRAINING_SOUNDFONTS = ["fluid", "musescore", "csound"]
 # Name -> clips, seed, pieces, soundfonts. The language side learns from clips that the encoder never met, lest it
 # trust an encoder that knows its answers by heart; test B's soundfont sounds nowhere else.
@@ -136,6 +137,23 @@ def give_ears(language: Path, encoder: Path, layer_means: Path, out: Path, seed:
     model.save_pretrained(out)
 
 
+def write_parts(language: Path, encoder: Path, out: Path) -> None:
+    """The encoder and the language model that has seen text only, as folders of their own: `synthetic_*` join them."""
+    model = MuLlamaForConditionalGeneration.from_pretrained(language)
+    processor = MuLlamaProcessor.from_pretrained(language)
+    config = model.config.text_config.to_dict()
+    known = {name: value for name, value in config.items() if name in LlamaConfig().to_dict() and name != "model_type"}
+    llama = LlamaForCausalLM(LlamaConfig(**known))
+    weights = model.model.language_model.state_dict()
+    llama.model.load_state_dict({name: weight for name, weight in weights.items() if "audio_prefix" not in name})
+    llama.lm_head.load_state_dict(model.lm_head.state_dict())
+    llama.generation_config = model.generation_config
+    MertModel.from_pretrained(encoder).save_pretrained(out / "encoder")
+    processor.feature_extractor.save_pretrained(out / "encoder")
+    processor.tokenizer.save_pretrained(out / "language")
+    llama.save_pretrained(out / "language")  # last: what says that this step is done
+
+
 def hear_once(encoder: Path, extractor: Path, clips: Path, out: Path) -> None:
     """The layer means of a set of clips."""
     model = MertModel.from_pretrained(encoder)
@@ -189,6 +207,8 @@ def main() -> None:
     encoder = RUNS / "encoder"
     step(encoder / "done", "encoder", train_encoder)
     step(means, "hear once", lambda: hear_once(encoder, RUNS / "start", language, means))
+    parts = PARTS / "language" / "model.safetensors"
+    step(parts, "parts", lambda: write_parts(RUNS / "language", encoder, PARTS))
     ears = RUNS / "ears"
     step(ears / "model.safetensors", "ears", lambda: give_ears(RUNS / "language", encoder, means, ears))
     step(RUNS / "adapter" / "model.safetensors", "adapter", lambda: launch("mullama.training.sft", "tiny_adapter"))
