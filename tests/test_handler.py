@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -85,7 +86,8 @@ def server(songs):
                 self.end_headers()
                 try:
                     while True:
-                        self.wfile.write(bytes(2**16))
+                        self.wfile.write(bytes(2**10))
+                        time.sleep(0.001)  # so that the seconds it may take are over before the bytes
                 except OSError:
                     pass
             else:
