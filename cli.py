@@ -16,6 +16,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
+from .command_line import one_line, positive_int, say, temperature
+
 INTERRUPTED = 130  # what a shell gives for Ctrl-C
 FIRST_PORT = 7860  # where Gradio's pages are looked for
 
@@ -27,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     sys.stdout.reconfigure(errors="backslashreplace")
     sys.stdin.reconfigure(errors="replace")
     if not args.debug:
-        warnings.showwarning = lambda message, *where, **more: _say(f"warning: {_one_line(message)}")
+        warnings.showwarning = lambda message, *where, **more: say(f"warning: {one_line(message)}")
     try:
         return args.run(args)
     except KeyboardInterrupt:
@@ -40,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.debug:
             raise
         expected = isinstance(error, (ValueError, OSError, ImportError))
-        _say(_one_line(error) if expected else f"{type(error).__name__}: {_one_line(error)} (--debug shows where)")
+        say(one_line(error) if expected else f"{type(error).__name__}: {one_line(error)} (--debug shows where)")
         return 1
 
 
@@ -78,11 +80,11 @@ def _add_ask(subparsers, common: argparse.ArgumentParser) -> None:
     form.add_argument("--json", action="store_true", help="print one JSON object a line")
     form.add_argument("--stream", action="store_true", help="print an answer as it is made")
     ask.add_argument(
-        "--max-new-tokens", type=_positive_int, default=512, metavar="N", help="longest answer (default: 512)"
+        "--max-new-tokens", type=positive_int, default=512, metavar="N", help="longest answer (default: 512)"
     )
     ask.add_argument(
         "--temperature",
-        type=_temperature,
+        type=temperature,
         default=0.0,
         metavar="T",
         help="0 (default) gives the likeliest answer, more a drawn one",
@@ -134,7 +136,7 @@ def _ask(args: argparse.Namespace) -> int:
             except ValueError as error:
                 if args.debug:
                     raise
-                _say(_one_line(error))
+                say(one_line(error))
                 failed += 1
                 continue
             if args.json:
@@ -343,28 +345,6 @@ def _push(args: argparse.Namespace) -> int:
     else:
         print(push.run(args.private, args.tag))
     return 0
-
-
-def _positive_int(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be 1 or more")
-    return number
-
-
-def _temperature(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} must be 0 or more")
-    return number
-
-
-def _one_line(message: object) -> str:
-    return " ".join(str(message).split()) or type(message).__name__
-
-
-def _say(line: str) -> None:
-    print(f"mullama: {line}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
+from .command_line import positive_int, say, temperature
+
 WAIT_DAYS = 30  # that the first process to be ready waits for the last
 
 
@@ -33,11 +35,11 @@ def add_caption_parser(subparsers, common: argparse.ArgumentParser) -> None:
     caption.add_argument("--model", help="model folder or Hub id (default: the embedded tiny model)")
     caption.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps, ... (default: a GPU if there is one)")
     caption.add_argument(
-        "--batch-size", type=_positive_int, default=16, metavar="N", help="files heard together (default: 16)"
+        "--batch-size", type=positive_int, default=16, metavar="N", help="files heard together (default: 16)"
     )
     caption.add_argument("--workers", type=_count, default=2, metavar="N", help="processes that decode (default: 2)")
     caption.add_argument(
-        "--max-new-tokens", type=_positive_int, default=512, metavar="N", help="longest answer (default: 512)"
+        "--max-new-tokens", type=positive_int, default=512, metavar="N", help="longest answer (default: 512)"
     )
     caption.set_defaults(run=_caption, refuse=caption.error)
 
@@ -72,7 +74,7 @@ def _caption(args: argparse.Namespace) -> int:
                 share=share,
             )
         except KeyboardInterrupt:
-            _say(f"stopped; what is done is kept in {args.out}.partial: the same command goes on")
+            say(f"stopped; what is done is kept in {args.out}.partial: the same command goes on")
             raise
         if state is not None:
             state.wait_for_everyone()
@@ -144,11 +146,11 @@ def add_chat_parser(subparsers, common: argparse.ArgumentParser) -> None:
     chat.add_argument("--start", type=float, metavar="S", help="hear from this second on")
     chat.add_argument("--end", type=float, metavar="S", help="hear up to this second")
     chat.add_argument(
-        "--max-new-tokens", type=_positive_int, default=512, metavar="N", help="longest answer (default: 512)"
+        "--max-new-tokens", type=positive_int, default=512, metavar="N", help="longest answer (default: 512)"
     )
     chat.add_argument(
         "--temperature",
-        type=_temperature,
+        type=temperature,
         default=0.0,
         metavar="T",
         help="0 (default) gives the likeliest answer, more a drawn one",
@@ -177,7 +179,7 @@ def _chat(args: argparse.Namespace) -> int:
         hear,
         args.audio,
         _typed() if interactive else filter(None, map(str.strip, sys.stdin)),
-        _say,
+        say,
         interactive,
         max_new_tokens=args.max_new_tokens,
         temperature=args.temperature,
@@ -202,26 +204,8 @@ def _typed() -> Iterator[str]:
         yield line
 
 
-def _say(line: str) -> None:
-    print(f"mullama: {' '.join(line.split())}", file=sys.stderr, flush=True)
-
-
-def _positive_int(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be 1 or more")
-    return number
-
-
 def _count(text: str) -> int:
     number = int(text)
     if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} must be 0 or more")
-    return number
-
-
-def _temperature(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} must be 0 or more")
     return number

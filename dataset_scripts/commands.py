@@ -8,6 +8,8 @@ import argparse
 import json
 import sys
 
+from ..command_line import positive_int, say
+
 
 def add_data_parsers(subparsers, common: argparse.ArgumentParser):
     """
@@ -51,11 +53,11 @@ def _add_generate(commands, common: argparse.ArgumentParser) -> None:
     generate.add_argument("--out", required=True, metavar="FILE", help="the qa.jsonl to write")
     generate.add_argument("--audio", metavar="PATH", help="folder or zip of the audio: clips without are left out")
     generate.add_argument("--merge-synonyms", action="store_true", help="merge MagnaTagATune's synonym tags")
-    generate.add_argument("--limit", type=_positive_int, metavar="N", help="the first N clips only")
+    generate.add_argument("--limit", type=positive_int, metavar="N", help="the first N clips only")
     generate.add_argument("--seed", type=int, default=0, metavar="N", help="seed of every request (default: 0)")
     generate.add_argument(
         "--concurrency",
-        type=_positive_int,
+        type=positive_int,
         default=16,
         metavar="N",
         help="requests at once (default: 16, at most 100)",
@@ -77,7 +79,7 @@ def _generate(args: argparse.Namespace) -> int:
 
         store = AudioStore(args.audio)
         heard = [clip for clip in clips if store.find(clip.audio_names)]
-        _say(f"{len(heard)} of {len(clips)} clips have audio in {args.audio}")
+        say(f"{len(heard)} of {len(clips)} clips have audio in {args.audio}")
         if not heard:
             raise ValueError(
                 f"{args.audio}: holds audio of no clip (looked for {clips[0].audio_names[0]} and the like)"
@@ -94,11 +96,11 @@ def _generate(args: argparse.Namespace) -> int:
     try:
         report = generate_qa(clips, llm, args.out, seed=args.seed, concurrency=args.concurrency, limit=args.limit)
     except KeyboardInterrupt:
-        _say(f"stopped; what is done is kept in {args.out}.partial: the same command goes on")
+        say(f"stopped; what is done is kept in {args.out}.partial: the same command goes on")
         raise
-    _say(f"{report.done_before + report.done} of {report.clips} clips are in {args.out} ({report.done} of them new)")
+    say(f"{report.done_before + report.done} of {report.clips} clips are in {args.out} ({report.done} of them new)")
     if report.failed:
-        _say(f"{report.failed} clips failed, {report.failures_path} tells why; the same command tries them once more")
+        say(f"{report.failed} clips failed, {report.failures_path} tells why; the same command tries them once more")
     return 0 if report.done_before + report.done else 1
 
 
@@ -109,9 +111,9 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
         "--flac", action="store_true", help="encode the audio as 16-bit mono FLAC, at 24 kHz if not told"
     )
     parser.add_argument(
-        "--sampling-rate", type=_positive_int, metavar="HZ", help="resample, and encode as 16-bit mono FLAC"
+        "--sampling-rate", type=positive_int, metavar="HZ", help="resample, and encode as 16-bit mono FLAC"
     )
-    parser.add_argument("--num-proc", type=_positive_int, default=1, metavar="N", help="processes (default: 1)")
+    parser.add_argument("--num-proc", type=positive_int, default=1, metavar="N", help="processes (default: 1)")
 
 
 def _add_build(commands, common: argparse.ArgumentParser) -> None:
@@ -174,12 +176,12 @@ def _build_from(rows, args: argparse.Namespace) -> int:
         num_proc=args.num_proc,
     )
     shards = report.shards.total()
-    _say(
+    say(
         f"{args.out}: {report.clips.total()} clips, {report.pairs.total()} pairs, {report.audio_clips.total()} clips "
         f"with audio ({report.seconds.total() / 3600:.1f} h) in {shards} shard{'' if shards == 1 else 's'}"
     )
     if report.left_out:
-        _say(f"{len(report.left_out)} clips have no usable audio: {args.out}/left_out.jsonl tells why")
+        say(f"{len(report.left_out)} clips have no usable audio: {args.out}/left_out.jsonl tells why")
     return 0
 
 
@@ -229,19 +231,8 @@ def _listed(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
-def _positive_int(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be 1 or more")
-    return number
-
-
 def _seconds(text: str) -> float:
     number = float(text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} must be more than 0")
     return number
-
-
-def _say(line: str) -> None:
-    print(f"mullama: {line}", file=sys.stderr, flush=True)

