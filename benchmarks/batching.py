@@ -14,9 +14,10 @@ import time
 
 import mullama.modeling_mullama  # noqa: F401 - makes the model known to the Auto classes
 import torch
-from decoding import build
 from transformers import AutoModelForMultimodalLM
 from transformers.utils import logging
+
+from decoding import build
 
 
 def main() -> None:
