@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
-from .command_line import one_line, positive_int, say, temperature
+from .command_line import add_asking_arguments, one_line, say
 
 INTERRUPTED = 130  # what a shell gives for Ctrl-C
 FIRST_PORT = 7860  # where Gradio's pages are looked for
@@ -73,24 +73,10 @@ def _add_ask(subparsers, common: argparse.ArgumentParser) -> None:
     )
     ask.add_argument("audio", nargs="+", metavar="AUDIO", help="audio file of any length")
     ask.add_argument("question", metavar="QUESTION", help="the question; - reads questions from stdin, one a line")
-    ask.add_argument("--model", help="model folder or Hub id (default: the embedded tiny model)")
-    ask.add_argument("--start", type=float, metavar="S", help="hear from this second on")
-    ask.add_argument("--end", type=float, metavar="S", help="hear up to this second")
+    add_asking_arguments(ask)
     form = ask.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object a line")
     form.add_argument("--stream", action="store_true", help="print an answer as it is made")
-    ask.add_argument(
-        "--max-new-tokens", type=positive_int, default=512, metavar="N", help="longest answer (default: 512)"
-    )
-    ask.add_argument(
-        "--temperature",
-        type=temperature,
-        default=0.0,
-        metavar="T",
-        help="0 (default) gives the likeliest answer, more a drawn one",
-    )
-    ask.add_argument("--seed", type=int, default=0, metavar="N", help="seed of drawn answers (default: 0)")
-    ask.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps, ... (default: a GPU if there is one)")
     ask.set_defaults(run=_ask)
 
 

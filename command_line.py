@@ -1,4 +1,4 @@
-"""What every command of the shell shares: the numbers that it takes, and the one line that it says on stderr."""
+"""What commands of the shell share: the arguments that they take, and the one line that they say on stderr."""
 
 import argparse
 import sys
@@ -28,3 +28,22 @@ def one_line(message: object) -> str:
 def say(line: str) -> None:
     """Tell the user something beside the results, on one line."""
     print(f"mullama: {one_line(line)}", file=sys.stderr, flush=True)
+
+
+def add_asking_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what putting questions to a song takes, whichever command puts them: model, part, answers, device."""
+    parser.add_argument("--model", help="model folder or Hub id (default: the embedded tiny model)")
+    parser.add_argument("--start", type=float, metavar="S", help="hear from this second on")
+    parser.add_argument("--end", type=float, metavar="S", help="hear up to this second")
+    parser.add_argument(
+        "--max-new-tokens", type=positive_int, default=512, metavar="N", help="longest answer (default: 512)"
+    )
+    parser.add_argument(
+        "--temperature",
+        type=temperature,
+        default=0.0,
+        metavar="T",
+        help="0 (default) gives the likeliest answer, more a drawn one",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of drawn answers (default: 0)")
+    parser.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps, ... (default: a GPU if there is one)")

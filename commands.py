@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
-from .command_line import positive_int, say, temperature
+from .command_line import add_asking_arguments, positive_int, say
 
 WAIT_DAYS = 30  # that the first process to be ready waits for the last
 
@@ -142,21 +142,7 @@ def add_chat_parser(subparsers, common: argparse.ArgumentParser) -> None:
         "/song PATH turns to another song; an empty line or Ctrl-D ends. Questions may also come through a pipe.",
     )
     chat.add_argument("audio", metavar="AUDIO", help="audio file of any length")
-    chat.add_argument("--model", help="model folder or Hub id (default: the embedded tiny model)")
-    chat.add_argument("--start", type=float, metavar="S", help="hear from this second on")
-    chat.add_argument("--end", type=float, metavar="S", help="hear up to this second")
-    chat.add_argument(
-        "--max-new-tokens", type=positive_int, default=512, metavar="N", help="longest answer (default: 512)"
-    )
-    chat.add_argument(
-        "--temperature",
-        type=temperature,
-        default=0.0,
-        metavar="T",
-        help="0 (default) gives the likeliest answer, more a drawn one",
-    )
-    chat.add_argument("--seed", type=int, default=0, metavar="N", help="seed of drawn answers (default: 0)")
-    chat.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps, ... (default: a GPU if there is one)")
+    add_asking_arguments(chat)
     chat.set_defaults(run=_chat)
 
 
