@@ -12,13 +12,14 @@ import random
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
 from datasets import Dataset
-from mullama.dataset_scripts.synthetic.questions import sample_pair
+from mullama.dataset_scripts.synthetic.questions import sample_conversation
 from mullama.dataset_scripts.synthetic.render import load_clips, render_set
 from mullama.dataset_scripts.synthetic.scores import write_scores
 from mullama.modeling_mullama import MertConfig, MertModel, MuLlamaConfig, MuLlamaForConditionalGeneration
@@ -42,25 +43,29 @@ CLIP_SETS = {
     "test_b": (1_000, 3, "test", ["timgm6mb"]),
     "language": (12_000, 4, "train", TRAINING_SOUNDFONTS),
 }
-QUESTIONS_PER_CLIP = 24
+CONVERSATIONS_PER_CLIP = 24
+TURNS = (1, 1, 1, 1, 1, 1, 1, 2, 2, 3)  # questions of a conversation, drawn from these
 TOKENIZER_TEXTS = 60_000
 WINDOW_SECONDS = 5.0  # what the encoder was trained on
 MAX_NEW_TOKENS = 112
+PROCESSES = 2  # of stages that train alone; batches are theirs together, so that another number is another model
 FIRST_GATE = 0.5  # from zero, the paper's, 400 steps opened the gates to .01 and nothing was heard
 
 
 def write_questions(clips: Path, out: Path) -> None:
-    """Questions and answers for every clip of a set, as rows of a Parquet file; `clip` is a row of the set."""
+    """Conversations about every clip of a set, as rows of a Parquet file; `clip` is a row of the set."""
     _, truths = load_clips(clips)
-    rows = {"clip": [], "question": [], "answer": [], "length": []}
+    rows = {"clip": [], "messages": [], "length": []}
     for clip, truth in enumerate(truths):
         rng = random.Random(f"questions {truth.id}")
-        for _ in range(QUESTIONS_PER_CLIP):
-            pair = sample_pair(truth, rng)
+        for _ in range(CONVERSATIONS_PER_CLIP):
+            messages = []
+            for pair in sample_conversation(truth, rng, rng.choice(TURNS)):
+                messages.append({"role": "user", "content": pair.question})
+                messages.append({"role": "assistant", "content": pair.answer})
             rows["clip"].append(clip)
-            rows["question"].append(pair.question)
-            rows["answer"].append(pair.answer)
-            rows["length"].append(len(pair.question) + len(pair.answer))
+            rows["messages"].append(messages)
+            rows["length"].append(sum(len(message["content"]) for message in messages))
     partial = out.with_suffix(".partial")
     Dataset.from_dict(rows).to_parquet(partial)
     partial.replace(out)
@@ -70,7 +75,8 @@ def start_model(questions: Path, out: Path, seed: int = 0) -> None:
     """A MU-LLaMA that knows nothing, with a tokenizer made for its questions."""
     set_seed(seed)
     rows = Dataset.from_parquet(str(questions)).shuffle(seed=seed).select(range(TOKENIZER_TEXTS))
-    tokenizer = train_tokenizer((text for row in rows for text in (row["question"], row["answer"])), out)
+    texts = (message["content"] for row in rows for message in row["messages"])
+    tokenizer = train_tokenizer(texts, out)
     audio_config = encoder_config()
     config = MuLlamaConfig(
         audio_config=audio_config.to_dict(),
@@ -160,9 +166,9 @@ def hear_once(encoder: Path, extractor: Path, clips: Path, out: Path) -> None:
     write_layer_means(model, MuLlamaFeatureExtractor.from_pretrained(extractor), load_clips(clips)[0], out)
 
 
-def launch(module: str, recipe: str) -> None:
-    """Run a recipe of training/configs in a process of its own; raises CalledProcessError if it fails."""
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
+def launch(module: str, recipe: str, processes: int = 1) -> None:
+    """Run a recipe of training/configs in processes of one thread; raises CalledProcessError if it fails."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes)]
     command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     command += ["--num_cpu_threads_per_process", "1", "-m", module, "--config", str(CONFIGS / f"{recipe}.yaml")]
     subprocess.run(command, check=True)
@@ -203,16 +209,20 @@ def main() -> None:
         )
     step(questions, "questions", lambda: write_questions(language, questions))
     step(RUNS / "start" / "model.safetensors", "start", lambda: start_model(questions, RUNS / "start"))
-    step(RUNS / "language" / "model.safetensors", "language", lambda: launch("mullama.training.sft", "tiny_language"))
-    encoder = RUNS / "encoder"
-    step(encoder / "done", "encoder", train_encoder)
+    encoder, deaf = RUNS / "encoder", RUNS / "language" / "model.safetensors"
+    with ThreadPoolExecutor() as pool:  # neither needs the other
+        hearing = pool.submit(step, encoder / "done", "encoder", train_encoder)
+        reading = pool.submit(step, deaf, "language", lambda: launch("mullama.training.sft", "tiny_language"))
+        hearing.result()
+        reading.result()
     step(means, "hear once", lambda: hear_once(encoder, RUNS / "start", language, means))
     parts = PARTS / "language" / "model.safetensors"
     step(parts, "parts", lambda: write_parts(RUNS / "language", encoder, PARTS))
     ears = RUNS / "ears"
     step(ears / "model.safetensors", "ears", lambda: give_ears(RUNS / "language", encoder, means, ears))
-    step(RUNS / "adapter" / "model.safetensors", "adapter", lambda: launch("mullama.training.sft", "tiny_adapter"))
-    step(RUNS / "answers" / "model.safetensors", "answers", lambda: launch("mullama.training.sft", "tiny_answers"))
+    for stage in ("adapter", "answers"):
+        output = RUNS / stage / "model.safetensors"
+        step(output, stage, lambda stage=stage: launch("mullama.training.sft", f"tiny_{stage}", PROCESSES))
 
 
 if __name__ == "__main__":

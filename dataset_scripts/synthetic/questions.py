@@ -31,6 +31,7 @@ from .wordings import (
     OFF_TOPIC_TRAINING,
     OPENINGS,
     REGISTER_WORDS,
+    STRAY_WORDS,
     TEMPO_WORDS,
     TEXTURE_WORDS,
     TRAINING,
@@ -155,10 +156,25 @@ def _without_a_word(text: str, rng: random.Random) -> str:
     return " ".join(words)
 
 
+def _with_stray_words(text: str, rng: random.Random) -> str:
+    """`text` with a word or two more that change nothing: words that the other wordings lack, or none at all."""
+    words = text.split()
+    for _ in range(rng.choice((1, 1, 2))):
+        stray = rng.choice(STRAY_WORDS) if rng.random() < 0.7 else _no_word(rng)
+        words.insert(rng.randint(0, len(words)), stray)
+    return " ".join(words)
+
+
+def _no_word(rng: random.Random) -> str:
+    return "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(rng.randint(2, 9)))
+
+
 def _as_typed(text: str, rng: random.Random) -> str:
-    """The slips and manners of people who type."""
+    """The slips and manners of people who type, and words that a learner of a few wordings has never met."""
     if rng.random() < 0.1:
         text = _without_a_word(text, rng)
+    if rng.random() < 0.15:
+        text = _with_stray_words(text, rng)
     if rng.random() < 0.1:
         opening = rng.choice(OPENINGS).format(audio=rng.choice(AUDIO_NOUNS))
         text = f"{opening} {text if opening[-1] in '.!' else text[:1].lower() + text[1:]}"
@@ -436,11 +452,7 @@ def _describe(truth: ClipTruth, rng: random.Random, split: str, form: str | None
 def _gibberish(rng: random.Random) -> str:
     if rng.random() < 0.15:
         return rng.choice(("???", "...", "!!!", "?", "-", "12345", "0", "# $ %", ":)", ";;;", "<>", "1 2 3 4"))
-    words = [
-        "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(rng.randint(2, 9)))
-        for _ in range(rng.randint(1, 5))
-    ]
-    return " ".join(words) + rng.choice(("", "", "?", "."))
+    return " ".join(_no_word(rng) for _ in range(rng.randint(1, 5))) + rng.choice(("", "", "?", "."))
 
 
 def _cannot_tell(rng: random.Random, split: str, topic: str | None) -> QA:
@@ -504,10 +516,10 @@ def sample_pair(
 
 
 def sample_conversation(truth: ClipTruth, rng: random.Random, turns: int = 2, split: str = "train") -> list[QA]:
-    """Draw `turns` pairs of different kinds about one clip, to be asked one after another."""
-    kinds: list[str] = []
-    while len(kinds) < turns:
-        kind = rng.choices(KINDS, list(KIND_WEIGHTS.values()))[0]
-        if kind not in kinds:
-            kinds.append(kind)
-    return [sample_pair(truth, rng, split, kind) for kind in kinds]
+    """Draw `turns` pairs about one clip, to be asked one after another; none asks what one before it asked."""
+    drawn: list[QA] = []
+    while len(drawn) < turns:
+        pair = sample_pair(truth, rng, split)
+        if all((pair.kind, pair.topic, pair.asked) != (other.kind, other.topic, other.asked) for other in drawn):
+            drawn.append(pair)
+    return drawn

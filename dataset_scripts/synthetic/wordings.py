@@ -27,6 +27,24 @@ OPENINGS = _items("""
     Just wondering, / Here is a clip. / One more thing:
 """)
 CLOSINGS = ("please", "thanks", "thank you", "I am curious", "just asking", "do you know", "in your opinion")
+# Put anywhere in a training question, now and then: they change nothing of what is asked.
+STRAY_WORDS = _items("""
+    really / actually / basically / simply / maybe / perhaps / probably / somehow / just / even / still / again /
+    today / quickly / carefully / closely / honestly / exactly / precisely / roughly / mostly / mainly / generally
+    / overall / altogether / truly / indeed / well / right / then / also / too / once / always / often / usually /
+    certainly / clearly / obviously / supposedly / apparently / specifically / particularly / especially /
+    essentially / exact / possible / whole / entire / own / actual / certain / various / every / each / another /
+    same / good / nice / new / old / little / big / important / interesting / overview / report / comment /
+    opinion / impression / view / idea / point / matter / side / section / moment / thing / things / way / part /
+    kind / sort / level / subject / question / answer / information / knowledge / expert / friend / everyone /
+    somebody / people / person / world / home / work / school / radio / computer / user / customer / reader /
+    editor / shop / page / list / note / word / words / make / take / give / get / find / want / need / try / use
+    / think / believe / suppose / assume / consider / mention / provide / produce / present / offer / share / add
+    / include / state / reveal / indicate / determine / decide / discuss / review / examine / inspect / specify /
+    confirm / check / verify / estimate / figure / work out / sum / show / about / from / into / over / under /
+    between / among / through / during / before / after / while / because / since / though / however / therefore /
+    moreover / besides / instead / otherwise / anyway / according / based
+""")
 
 TRAINING = {
     "instrument": _lines("""
