@@ -217,7 +217,7 @@ def load_asker(model: str | Path | None = None, device: str | None = None) -> As
         ModelError: there is no such model, it is not a MU-LLaMA, its weights are incomplete, or no such device.
     """
     model = str(EMBEDDED_MODEL if model is None else model)
-    place = _device(device)
+    place = pick_device(device)
     require_mullama(model)
     try:
         loaded, report = MuLlamaForConditionalGeneration.from_pretrained(model, output_loading_info=True)
@@ -231,7 +231,8 @@ def load_asker(model: str | Path | None = None, device: str | None = None) -> As
     return Asker(loaded.to(place).eval(), processor)
 
 
-def _device(name: str | None) -> torch.device:
+def pick_device(name: str | None) -> torch.device:
+    """torch's device of that name, for None a GPU where there is one. Raises ModelError if it cannot be used."""
     if name is None:
         return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     try:

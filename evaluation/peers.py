@@ -37,10 +37,10 @@ from transformers import (
 )
 from transformers.utils import is_torchvision_available
 
-from ..asking import _device
+from ..asking import pick_device
 from ..dataset_scripts.llm import LLMError, RequestFailed, RequestRefused, complete_chat, first_model
 from ..processing.audio_io import SAMPLING_RATE
-from .systems import BATCH_SIZE, _digest, _DrawByRow, _seed_of
+from .systems import BATCH_SIZE, DrawByRow, audio_digest, seed_of
 
 TIMEOUT = 300.0  # seconds that an answer from elsewhere may take: a Space may have to wake up first
 RETRIES = 4  # of an answer that did not come
@@ -84,7 +84,7 @@ class TransformersPeer:
     ):
         self.name = name
         self._seed, self._temperature, self._batch_size = seed, temperature, batch_size
-        place = _device(device)
+        place = pick_device(device)
         try:
             config = AutoConfig.from_pretrained(name)
         except (OSError, ValueError, KeyError, StrictDataclassError) as error:
@@ -121,7 +121,7 @@ class TransformersPeer:
             rows = [row for row in range(len(questions)) if (audios[row] is None) == deaf]
             for start in range(0, len(rows), self._batch_size):
                 batch = rows[start : start + self._batch_size]
-                seeds = [_seed_of(self._seed, _digest(audios[row]), questions[row]) for row in batch]
+                seeds = [seed_of(self._seed, audio_digest(audios[row]), questions[row]) for row in batch]
                 asked = [_message(None if deaf else heard[row], questions[row]) for row in batch]
                 for row, text in zip(batch, self._generate(asked, seeds, max_new_tokens), strict=True):
                     answers[row] = text
@@ -158,7 +158,7 @@ class TransformersPeer:
                 "text_kwargs": {"padding": True},
             },
         ).to(self._model.device, self._model.dtype)
-        draw = LogitsProcessorList([_DrawByRow(self._temperature, seeds)] if self._temperature > 0 else [])
+        draw = LogitsProcessorList([DrawByRow(self._temperature, seeds)] if self._temperature > 0 else [])
         output = self._model.generate(
             **inputs,
             max_new_tokens=max_new_tokens,

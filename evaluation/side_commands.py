@@ -52,7 +52,7 @@ def _probe(args: argparse.Namespace) -> int:
         raise ImportError("probing needs scikit-learn: pip install 'mullama[eval]'")
     from transformers.utils import logging as transformers_logging
 
-    from ..asking import _device
+    from ..asking import pick_device
     from .encoders import open_encoder
     from .probe import probe, read_tagged_clips, to_dict, to_markdown
 
@@ -60,7 +60,7 @@ def _probe(args: argparse.Namespace) -> int:
         transformers_logging.set_verbosity_error()
     if not sys.stderr.isatty():
         transformers_logging.disable_progress_bar()
-    out, device = Path(args.out), _device(args.device)
+    out, device = Path(args.out), pick_device(args.device)
     clips = read_tagged_clips(args.data)
     if clips.missing:
         say(f"{clips.missing} clips have no audio in {args.data}, and are left out")

@@ -2,7 +2,8 @@
 
 `python -m mullama.evaluation.synthetic --model DIR --data DATA_A DATA_B --out DIR` asks every clip one question a kind
 in a wording that trained ("seen") and in one that did not ("unseen"), and the seen ones again with another clip's
-audio ("other"). It writes results.json, predictions.jsonl and results.md.
+audio ("other") and as the second of a conversation ("second"), after the model's own first answer. It writes
+results.json, predictions.jsonl and results.md.
 
 Conventions: a data folder is what `dataset_scripts.synthetic.render` writes; the first one is test A (new pieces), the
 second test B (new pieces and a new soundfont). Accuracy counts an unreadable answer as wrong. Intervals are 95 %
@@ -51,6 +52,7 @@ BARS = {
     "tempo": (0.65, 0.65),
     "yes_no": (0.85, 0.78),
 }
+CONDITIONS = ("seen", "unseen", "other", "second", "none")
 UNSEEN_MARGIN = 0.05
 EVEN_KINDS = ("yes_no", "choice")  # two answers, made equally frequent
 YES_NO_SHARE = 1 / 3  # of the clips, asked about each yes/no topic
@@ -60,12 +62,13 @@ MAX_NEW_TOKENS = {"describe": 112}
 
 @dataclass
 class Asked:
-    """A question about clip `clip`, asked while the model hears clip `heard` (None: nothing)."""
+    """A question about clip `clip`, asked while the model hears clip `heard` (None: nothing), after `before`."""
 
     clip: int
     heard: int | None
     condition: str
     qa: QA
+    before: QA | None = None
 
 
 def balanced_yes_no(truths: list[ClipTruth], topic: str, rng: random.Random, split: str) -> list[tuple[int, QA]]:
@@ -104,8 +107,19 @@ def plan_questions(truths: list[ClipTruth], seed: int, without_audio: bool = Fal
         if split == "seen":
             hearing = [pair for pair in pairs if pair[1].kind not in ("describe", "cannot_tell")]
             asked += [Asked(clip, other[clip], "other", qa) for clip, qa in hearing]
+            asked += second_questions(truths, hearing, seed)
             if without_audio:
                 asked += [Asked(clip, None, "none", qa) for clip, qa in hearing]
+    return asked
+
+
+def second_questions(truths: list[ClipTruth], pairs: list[tuple[int, QA]], seed: int) -> list[Asked]:
+    """The same questions, each asked after one of another kind."""
+    rng = random.Random(f"second {seed}")
+    asked = []
+    for clip, qa in pairs:
+        first = sample_pair(truths[clip], rng, "seen", rng.choice([kind for kind in KINDS if kind != qa.kind]))
+        asked.append(Asked(clip, clip, "second", qa, first))
     return asked
 
 
@@ -164,12 +178,14 @@ def answer_questions(
     audio_embeds: torch.Tensor | None,
     max_new_tokens: int = 40,
     batch: int = 256,
+    before: list[list[dict[str, str]]] | None = None,
 ) -> list[str]:
     """Greedy answers; `audio_embeds` (questions, text width) is what each hears, None for nothing.
 
-    Questions of like length are batched together.
+    `before` are the messages that each question follows. Questions of like length are batched together.
     """
-    chats = [[{"role": "user", "content": question}] for question in questions]
+    before = [[] for _ in questions] if before is None else before
+    chats = [[*said, {"role": "user", "content": text}] for said, text in zip(before, questions, strict=True)]
     prompts = processor.apply_chat_template(chats, tokenize=False) if chats else []
     order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
     answers = [""] * len(prompts)
@@ -190,15 +206,23 @@ def answer_all(
     model: MuLlamaForConditionalGeneration, processor: MuLlamaProcessor, asked: list[Asked], audio_embeds: torch.Tensor
 ) -> list[str]:
     """The model's answers to `asked`, kind by kind; `audio_embeds` (clips, text width)."""
-    groups = defaultdict(list)
+    groups, first = defaultdict(list), [item for item in asked if item.before is not None]
     for number, item in enumerate(asked):
-        groups[item.qa.kind, item.heard is None].append(number)
-    answers = [""] * len(asked)
+        groups[item.qa.kind, item.heard is None, item.before is None].append(number)
+    answers, said = [""] * len(asked), []
     with tqdm(total=len(asked), desc="answering", disable=None) as progress:
-        for (kind, deaf), numbers in groups.items():
+        if first:
+            questions, heard = [item.before.question for item in first], audio_embeds[[item.heard for item in first]]
+            texts = answer_questions(model, processor, questions, heard, max(MAX_NEW_TOKENS.values()))
+            for question, text in zip(questions, texts, strict=True):
+                said.append([{"role": "user", "content": question}, {"role": "assistant", "content": text}])
+        before = dict(zip((number for number, item in enumerate(asked) if item.before is not None), said, strict=True))
+        for (kind, deaf, alone), numbers in groups.items():
             heard = None if deaf else audio_embeds[[asked[number].heard for number in numbers]]
             questions = [asked[number].qa.question for number in numbers]
-            texts = answer_questions(model, processor, questions, heard, MAX_NEW_TOKENS.get(kind, 40))
+            earlier = None if alone else [before[number] for number in numbers]
+            most = MAX_NEW_TOKENS.get(kind, 40)
+            texts = answer_questions(model, processor, questions, heard, most, before=earlier)
             for number, text in zip(numbers, texts, strict=True):
                 answers[number] = text
             progress.update(len(numbers))
@@ -252,9 +276,7 @@ def score(asked: list[Asked], answers: list[str], seed: int) -> dict:
     for kind in KINDS:
         if not (by[kind, "seen"] and by[kind, "unseen"]):  # so few clips that no yes/no questions pair
             continue
-        figures = {
-            name: _estimate(by[kind, name], seed) for name in ("seen", "unseen", "other", "none") if by[kind, name]
-        }
+        figures = {name: _estimate(by[kind, name], seed) for name in CONDITIONS if by[kind, name]}
         figures["gap"] = figures["seen"]["accuracy"] - figures["unseen"]["accuracy"]
         if "other" in figures:
             truths = Counter(_key(item.qa.expected) for item, *_ in by[kind, "seen"])
@@ -322,10 +344,8 @@ def to_markdown(results: dict) -> str:
     for column, (name, figures) in enumerate(results["sets"].items()):
         letter = "AB"[column]
         lines += [f"## Test {letter}: {name}, {figures['clips']} clips", ""]
-        lines += [
-            "| kind | seen words | unseen words | other audio | chance | majority | bar | met | unseen | other |",
-            "|" + "---|" * 10,
-        ]
+        accuracies = ("kind", "seen words", "unseen words", "second", "other audio", "chance", "majority")
+        lines += [f"| {' | '.join(accuracies)} | bar | met | unseen | other |", "|" + "---|" * 11]
         for kind, row in figures["kinds"].items():
             checks = figures["met"][kind]
             marks = [
@@ -334,7 +354,8 @@ def to_markdown(results: dict) -> str:
             ]
             numbers = [f"{row[name]:.3f}" if name in row else "-" for name in ("chance", "majority")]
             bar = f"{BARS[kind][column]:.2f}" if kind in BARS else "-"
-            cells = [kind, _cell(row, "seen"), _cell(row, "unseen"), _cell(row, "other"), *numbers, bar, *marks]
+            accuracies = [_cell(row, name) for name in ("seen", "unseen", "second", "other")]
+            cells = [kind, *accuracies, *numbers, bar, *marks]
             lines.append(f"| {' | '.join(cells)} |")
         lines += ["", "Yes/no questions, balanced:", "", "| about | seen | unseen | n |", "|---|---|---|---|"]
         for topic, row in figures["yes_no_topics"].items():

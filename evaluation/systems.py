@@ -67,7 +67,7 @@ class MuLlamaSystem:
 
     def answer(self, audios: list[np.ndarray | None], questions: list[str], max_new_tokens: int) -> list[str]:
         """See `System.answer`. A question too long for the model is answered with ""."""
-        digests = [_digest(audio) for audio in audios]
+        digests = [audio_digest(audio) for audio in audios]
         for digest, audio in zip(digests, audios, strict=True):
             if audio is not None and digest not in self._embeds:
                 self._embeds[digest] = self._hear(audio)
@@ -83,7 +83,7 @@ class MuLlamaSystem:
             for start in range(0, len(rows), self._batch_size):
                 batch = rows[start : start + self._batch_size]
                 heard = None if deaf else torch.cat([self._embeds[digests[row]] for row in batch])
-                seeds = [_seed_of(self._seed, digests[row], questions[row]) for row in batch]
+                seeds = [seed_of(self._seed, digests[row], questions[row]) for row in batch]
                 texts = self._generate([prompts[row] for row in batch], heard, seeds, max_new_tokens)
                 for row, text in zip(batch, texts, strict=True):
                     answers[row] = text
@@ -118,7 +118,7 @@ class MuLlamaSystem:
         model, tokenizer = self._asker.model, self._asker.processor.tokenizer
         inputs = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(model.device)
         length = inputs["input_ids"].shape[1]
-        draw = LogitsProcessorList([_DrawByRow(self._temperature, seeds)] if self._temperature > 0 else [])
+        draw = LogitsProcessorList([DrawByRow(self._temperature, seeds)] if self._temperature > 0 else [])
         output = model.generate(
             **inputs,
             audio_embeds=audio_embeds,
@@ -133,7 +133,7 @@ class MuLlamaSystem:
         return [text.strip() for text in tokenizer.batch_decode(output[:, length:], skip_special_tokens=True)]
 
 
-class _DrawByRow(LogitsProcessor):
+class DrawByRow(LogitsProcessor):
     """Sampling as the largest of logits with Gumbel noise, each row's noise from a generator of its own."""
 
     def __init__(self, temperature: float, seeds: list[int]) -> None:
@@ -145,11 +145,13 @@ class _DrawByRow(LogitsProcessor):
         return scores.float() / self._temperature - noise.to(scores.device).log()
 
 
-def _digest(audio: np.ndarray | None) -> str:
+def audio_digest(audio: np.ndarray | None) -> str:
+    """What a waveform is known by; "" for none."""
     return "" if audio is None else hashlib.blake2b(np.ascontiguousarray(audio).data, digest_size=16).hexdigest()
 
 
-def _seed_of(seed: int, digest: str, question: str) -> int:
+def seed_of(seed: int, digest: str, question: str) -> int:
+    """The seed of one answer: of a run's seed, the audio's digest and the question, and of nothing else."""
     text = f"{seed}\n{digest}\n{question}".encode(errors="surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "big")
 

@@ -33,6 +33,7 @@ SHOWN_KINDS = {
     "style": "style (4)",
     "choice": "one of two instruments",
     "yes_no": "yes or no, balanced",
+    "describe": "descriptions, share of what they tell",
     "cannot_tell": "says that it cannot tell",
 }
 SUMMARY = (
@@ -82,12 +83,17 @@ def real_sentence(real: dict) -> str:
     for kind, row in real["kinds"].items():
         sentences.append(
             f"{kind} {row['accuracy']:.2f} (95 % interval {row['low']:.2f} to {row['high']:.2f}; chance "
-            f"{row['chance']:.2f}, p = {row['p']:.3f}; {row['excerpts']} excerpts of {row['recordings']} recordings)"
+            f"{row['chance']:.2f}, p {_p_value(row['p'])}; {row['excerpts']} excerpts of {row['recordings']} "
+            "recordings)"
         )
     return (
         "On real recordings, chosen and labelled by stems, names, spectrograms and the musicnn tagger where these "
         + f"agree: {'; '.join(sentences)}. They are clear cases, not a random sample."
     )
+
+
+def _p_value(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def _cell(figures: dict, kind: str, condition: str) -> str:
@@ -99,13 +105,14 @@ def results_table(results: dict) -> str:
     """Accuracy by kind on both test sets, beside what deafness would reach."""
     test_a, test_b = results["sets"].values()
     lines = [
-        "| asked | A: new pieces | with new wordings | B: new soundfont too | with new wordings | A, another clip's "
-        "audio | most frequent answer |",
-        "|---|---|---|---|---|---|---|",
+        "| asked | A: new pieces | with new wordings | B: new soundfont too | with new wordings | A, as a second "
+        "question | A, another clip's audio | most frequent answer |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for kind, title in SHOWN_KINDS.items():
         cells = [_cell(test_a, kind, name) for name in ("seen", "unseen")]
-        cells += [_cell(test_b, kind, name) for name in ("seen", "unseen")] + [_cell(test_a, kind, "other")]
+        cells += [_cell(test_b, kind, name) for name in ("seen", "unseen")]
+        cells += [_cell(test_a, kind, name) for name in ("second", "other")]
         majority = test_a["kinds"][kind].get("majority")
         lines.append(f"| {title} | {' | '.join(cells)} | {'-' if majority is None else f'{majority:.2f}'} |")
     return "\n".join(lines)

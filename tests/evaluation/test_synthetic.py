@@ -52,7 +52,7 @@ def test_command_writes_the_same_figures_twice(model_folder, data_folder, tmp_pa
     for name in ("results.json", "predictions.jsonl", "results.md"):
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
     lines = [json.loads(line) for line in (tmp_path / "1" / "predictions.jsonl").read_text().splitlines()]
-    assert {line["condition"] for line in lines} == {"seen", "unseen", "other"}
+    assert {line["condition"] for line in lines} == {"seen", "unseen", "other", "second"}
     assert {line["kind"] for line in lines} >= {"instrument", "describe", "cannot_tell"}
 
 
@@ -75,6 +75,21 @@ def test_a_batch_of_questions_is_answered_as_one_by_one(model_folder, truths_of)
     assert together == singly
 
 
+def test_a_question_after_another_is_asked_in_its_conversation(model_folder):
+    model = MuLlamaForConditionalGeneration.from_pretrained(model_folder).eval()
+    processor = MuLlamaProcessor.from_pretrained(model_folder)
+    embeds = torch.randn(2, model.config.text_config.hidden_size, generator=torch.Generator().manual_seed(0))
+    before = [{"role": "user", "content": "Drums?"}, {"role": "assistant", "content": "No."}]
+    answers = answer_questions(model, processor, ["And?", "And?"], embeds[:1].repeat(2, 1), 12, before=[[], before])
+    alone = answer_questions(model, processor, ["And?"], embeds[:1], 12)
+    chat = [*before, {"role": "user", "content": "And?"}]
+    inputs = processor.apply_chat_template(chat, tokenize=True, return_dict=True)
+    inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    ids = model.generate(**inputs, audio_embeds=embeds[:1], max_new_tokens=12, do_sample=False)
+    told = processor.tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+    assert answers == [*alone, told] and told != alone[0]
+
+
 @pytest.fixture(scope="module")
 def plan(truths_of):
     return plan_questions(truths_of(150), seed=5, without_audio=True)
@@ -93,13 +108,15 @@ def test_another_clips_audio_is_never_ones_own(plan):
     assert all(item.heard != item.clip for item in plan if item.condition == "other")
     assert all(item.heard == item.clip for item in plan if item.condition in ("seen", "unseen"))
     assert all(item.heard is None for item in plan if item.condition == "none")
+    seconds = [item for item in plan if item.condition == "second"]
+    assert seconds and all(item.heard == item.clip and item.before.kind != item.qa.kind for item in seconds)
 
 
 def test_true_answers_score_one_and_those_of_other_clips_score_chance(plan, truths_of):
     truths, rng = truths_of(150), random.Random(1)
     answers = []
     for item in plan:
-        if item.condition in ("seen", "unseen"):
+        if item.condition in ("seen", "unseen", "second"):
             answers.append(item.qa.answer)
         elif item.qa.kind in EVEN_KINDS:  # a coin: heads is what was asked for
             value = item.qa.expected if rng.random() < 0.5 else not item.qa.expected
