@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
-from .command_line import add_asking_arguments, one_line, say
+from .command_line import add_asking_arguments, hush_transformers, one_line, say
 
 INTERRUPTED = 130  # what a shell gives for Ctrl-C
 FIRST_PORT = 7860  # where Gradio's pages are looked for
@@ -86,16 +86,11 @@ def _ask(args: argparse.Namespace) -> int:
 
     require_mullama(args.model)
     skip_compiler_and_distribution()
-    from transformers.utils import logging as transformers_logging
-
     from .asking import load_asker
     from .decoding import hushed_decoders
 
     collect_garbage_again()
-    if not args.debug:
-        transformers_logging.set_verbosity_error()
-    if not sys.stderr.isatty():
-        transformers_logging.disable_progress_bar()
+    hush_transformers(args.debug)
 
     asker = load_asker(args.model, args.device)
     songs = {}

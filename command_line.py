@@ -30,6 +30,16 @@ def say(line: str) -> None:
     print(f"mullama: {one_line(line)}", file=sys.stderr, flush=True)
 
 
+def hush_transformers(debug: bool) -> None:
+    """No warnings of transformers' between a command's lines, unless it is debugged; no bars but on a terminal."""
+    from transformers.utils import logging
+
+    if not debug:
+        logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+
+
 def add_asking_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what putting questions to a song takes, whichever command puts them: model, part, answers, device."""
     parser.add_argument("--model", help="model folder or Hub id (default: the embedded tiny model)")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
-from .command_line import add_asking_arguments, positive_int, say
+from .command_line import add_asking_arguments, hush_transformers, positive_int, say
 
 WAIT_DAYS = 30  # that the first process to be ready waits for the last
 
@@ -123,12 +123,7 @@ def _prepare_torch(args: argparse.Namespace):
         from . import asking  # noqa: F401
 
         collect_garbage_again()
-    from transformers.utils import logging as transformers_logging
-
-    if not args.debug:
-        transformers_logging.set_verbosity_error()
-    if not sys.stderr.isatty():
-        transformers_logging.disable_progress_bar()
+    hush_transformers(args.debug)
     return state
 
 

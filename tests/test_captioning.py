@@ -25,6 +25,7 @@ from mullama.decoding import Windows, decode_ahead
 COMMAND = str(Path(sys.executable).with_name("mullama"))
 FORMATS = ("wav", "flac", "ogg", "mp3")
 QUESTIONS = ("Is it a slow piece?", "Which instruments play?")
+SMALL_ANSWERS = ("--max-new-tokens", 8, "--batch-size", 2, "--device", "cpu")
 
 
 def write_songs(folder: Path, count: int, broken: int, seconds: tuple[float, float]) -> None:
@@ -414,19 +415,7 @@ def test_killed_and_run_again_by_the_command(music, settings, tmp_path):
     plain = replace(settings, questions=(), per_window=False)
     caption(music, tmp_path / "expected.jsonl", plain, batch_size=2)
     out = tmp_path / "captions.jsonl"
-    args = (
-        music,
-        "--out",
-        out,
-        "--model",
-        settings.model,
-        "--max-new-tokens",
-        8,
-        "--batch-size",
-        2,
-        "--device",
-        "cpu",
-    )
+    args = (music, "--out", out, "--model", settings.model, *SMALL_ANSWERS)
     kill_after(1, tmp_path / "captions.jsonl.partial", *args)
     assert not out.exists()
     done = run_command(*args)
@@ -439,19 +428,7 @@ def test_a_full_disk_is_one_line_and_the_command_goes_on(music, settings, tmp_pa
     caption(music, tmp_path / "expected.jsonl", settings, batch_size=2)
     (tmp_path / "questions.txt").write_text("\n".join(QUESTIONS))
     out = tmp_path / "captions.jsonl"
-    args = (
-        music,
-        "--out",
-        out,
-        "--model",
-        settings.model,
-        "--max-new-tokens",
-        8,
-        "--batch-size",
-        2,
-        "--device",
-        "cpu",
-    )
+    args = (music, "--out", out, "--model", settings.model, *SMALL_ANSWERS)
     args += ("--questions", tmp_path / "questions.txt", "--per-window", "--workers", 0)
     full = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (2_500, 2_500))
     done = run_command(*args, preexec_fn=full)
