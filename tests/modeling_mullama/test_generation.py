@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mullama.modeling_mullama import MuLlamaForConditionalGeneration
+from mullama.modeling_mullama.modeling_mullama import CACHE
 from transformers import LlamaForCausalLM, StaticCache
 
 from .conftest import small_model
@@ -129,6 +130,16 @@ def test_a_conversation_continues_from_its_cache(model, ids, audio):
     expected = model.generate(longer, audio_embeds=embeds, **GREEDY)
     cached = model.generate(longer, audio_embeds=embeds, past_key_values=first.past_key_values, **GREEDY)
     assert torch.equal(cached, expected)
+
+
+def test_the_cache_has_the_name_that_older_and_newer_transformers_give_it(model, ids, audio):
+    heard = {"audio_embeds": model.get_audio_features(audio).pooler_output}
+    expected = model(ids, **heard).logits[:, -1]
+    for name in ("past_key_values", "cache"):
+        first = model(ids[:, :-1], **heard, use_cache=True)
+        step = model(ids[:, -1:], **heard, **{name: first[CACHE]})
+        torch.testing.assert_close(step.logits[:, -1], expected, atol=1e-5, rtol=1e-5)
+        assert step[CACHE] is first[CACHE]
 
 
 def test_static_cache(model, ids, audio):
