@@ -9,7 +9,7 @@ handful of constant vectors: hear it once, keep the vector, ask anything.
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import groupby
 from typing import Any
 
@@ -39,6 +39,8 @@ from .modeling_mert import MertModel
 
 # Windows are encoded together up to the size of one window of the released recipe: 60 s at 24 kHz.
 MAX_SAMPLES_AT_ONCE = 60 * 24_000
+# The key-value cache in transformers' arguments and outputs: `past_key_values` until 5.23, then `cache`.
+CACHE = "cache" if "cache" in (field.name for field in fields(BaseModelOutputWithPast)) else "past_key_values"
 # What the released programs sample with.
 RELEASED_SAMPLING = {"do_sample": True, "temperature": 0.6, "top_p": 0.8, "max_new_tokens": 512}
 
@@ -112,6 +114,7 @@ class MuLlamaAttention(LlamaAttention):
         position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
         attention_mask: torch.Tensor | None = None,
         past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         audio_embeds: torch.Tensor | None = None,
         audio_prefix: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
@@ -126,8 +129,10 @@ class MuLlamaAttention(LlamaAttention):
         cos, sin = position_embeddings
         query_states, key_states = apply_rotary_pos_emb(query_states, key_states, cos, sin)
 
-        if past_key_values is not None:
-            key_states, value_states = past_key_values.update(key_states, value_states, self.layer_idx)
+        if cache is None:
+            cache = past_key_values
+        if cache is not None:
+            key_states, value_states = cache.update(key_states, value_states, self.layer_idx)
 
         attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
@@ -472,6 +477,7 @@ class MuLlamaModel(MuLlamaPreTrainedModel):
         audio_features: torch.FloatTensor | None = None,
         audio_embeds: torch.FloatTensor | None = None,
         audio_prefix: torch.FloatTensor | None = None,
+        cache: Cache | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple | MuLlamaModelOutputWithPast:
         """
@@ -486,6 +492,7 @@ class MuLlamaModel(MuLlamaPreTrainedModel):
                 The projected audio: `pooler_output` of `get_audio_features`.
             audio_prefix (`(batch, adapted layers, heads * head_dim)`):
                 What `generate` makes of any of these, once: see `MuLlamaTextModel.get_audio_prefix`.
+            cache (`Cache`): `past_key_values` by the name that transformers gives it from 5.24 on.
 
         One audio serves a batch of texts. Raises `ValueError` if two doors are used, or the batches do not agree.
         """
@@ -499,16 +506,16 @@ class MuLlamaModel(MuLlamaPreTrainedModel):
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
             audio_embeds=audio_embeds,
             audio_prefix=audio_prefix,
+            **{CACHE: past_key_values if cache is None else cache},
             **kwargs,
         )
         return MuLlamaModelOutputWithPast(
             last_hidden_state=outputs.last_hidden_state,
-            past_key_values=outputs.past_key_values,
+            **{CACHE: outputs.get(CACHE)},
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             audio_hidden_states=audio_embeds,
@@ -593,6 +600,7 @@ class MuLlamaForConditionalGeneration(MuLlamaPreTrainedModel, GenerationMixin):
         audio_features: torch.FloatTensor | None = None,
         audio_embeds: torch.FloatTensor | None = None,
         audio_prefix: torch.FloatTensor | None = None,
+        cache: Cache | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple | MuLlamaCausalLMOutputWithPast:
         """
@@ -608,7 +616,7 @@ class MuLlamaForConditionalGeneration(MuLlamaPreTrainedModel, GenerationMixin):
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
+            past_key_values=past_key_values if cache is None else cache,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
             input_values=input_values,
@@ -629,7 +637,7 @@ class MuLlamaForConditionalGeneration(MuLlamaPreTrainedModel, GenerationMixin):
         return MuLlamaCausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
+            **{CACHE: outputs.get(CACHE)},
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             audio_hidden_states=outputs.audio_hidden_states,
