@@ -29,7 +29,6 @@ SUGGESTIONS = (
 )
 DESCRIBE = "Describe the audio."
 EXTREMES = 3  # of the measured accuracies, the best and the worst, are told at once
-REMEMBERS = listening.model.num_parameters() >= listening.MIN_PARAMETERS_TO_REMEMBER
 
 TURNS = 20  # of a conversation that an answer may have in mind, as many as fit
 MAX_FILE = "50mb"
@@ -337,9 +336,7 @@ def build() -> gr.Blocks:
                         stop = gr.Button("Stop", size="sm", min_width=100)
                         clear = gr.Button("New conversation", size="sm", min_width=100)
                     with gr.Accordion("Settings", open=False, elem_id="settings"):
-                        remember = gr.Checkbox(REMEMBERS, label="Answer with the conversation so far in mind")
-                        if not REMEMBERS:
-                            gr.Markdown("This model was taught single questions, and answers them better one by one.")
+                        remember = gr.Checkbox(True, label="Answer with the conversation so far in mind")
                         temperature = gr.Slider(0, 1.5, 0, step=0.1, label="Temperature (0: the likeliest answer)")
                         top_p = gr.Slider(0.05, 1, 0.8, step=0.05, label="Top-p, of drawn answers")
                         longest = gr.Slider(8, MAX_NEW_TOKENS, MAX_NEW_TOKENS, step=8, label="Longest answer, tokens")

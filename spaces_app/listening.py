@@ -45,8 +45,6 @@ MAX_VISITORS = 10_000  # whose files are known; a program may not say when it le
 
 # A CPU computes half precision more slowly and less exactly; a larger model may not fit in it otherwise.
 MAX_FLOAT32_PARAMETERS = 1_000_000_000
-# A model that was taught single questions loses the thread when it reads earlier ones; a large one copes.
-MIN_PARAMETERS_TO_REMEMBER = 1_000_000_000
 GPU_SHARE = 0.8  # of the free memory that weights in half precision may take; else they are loaded in 4 bits
 
 

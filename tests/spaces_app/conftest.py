@@ -106,3 +106,18 @@ def expected() -> Callable[..., str]:
         return asker.ask(asker.hear(path, start, end), question)
 
     return answer
+
+
+@pytest.fixture(scope="session")
+def in_conversation() -> Callable[..., list[str]]:
+    """The embedded model's answers to questions put one after another: each (question, from second, to second)."""
+    asker = load_asker()
+
+    def answers(path: Path, *turns: tuple) -> list[str]:
+        messages = []
+        for question, *part in turns:
+            messages.append({"role": "user", "content": question})
+            messages.append({"role": "assistant", "content": asker.reply(asker.hear(path, *part), messages)})
+        return [message["content"] for message in messages[1::2]]
+
+    return answers

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from gradio_client import Client
-from mullama.asking import load_asker
 from mullama.tests.spaces_app.conftest import EXAMPLES
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -25,6 +24,7 @@ pytestmark = [
 
 METAL, FLUTE = EXAMPLES / "sectoid_metal_madness.ogg", EXAMPLES / "rendered_flute_tune.ogg"
 INSTRUMENTS, DETAIL, DESCRIBE = "Which instruments play?", "Describe the audio in detail.", "Describe the audio."
+PLAYERS = "Is it a solo or a band?"
 
 
 @pytest.fixture(scope="module")
@@ -120,15 +120,16 @@ def test_an_example_is_asked_and_answers_as_it_is_made(visit, expected, keep):
     keep(page, "talk")
 
 
-def test_a_song_is_heard_once_however_often_it_is_asked(visit, server, clip, expected):
+def test_a_song_is_heard_once_however_often_it_is_asked(visit, server, clip, in_conversation):
     page, song = visit(), clip(METAL.name, "once.wav", 11.5)
     before = encoder_runs(server)
     give(page, song)
     assert encoder_runs(server) - before == 3  # windows of 5 s
-    ask(page, INSTRUMENTS)
-    expect(answers(page)).to_have_text([expected(song, INSTRUMENTS)])
-    ask(page, "Are there drums?")
-    expect(answers(page)).to_have_text([expected(song, INSTRUMENTS), expected(song, "Are there drums?")])
+    part_of_it = (DESCRIBE, 5, 10)
+    truth = in_conversation(song, (INSTRUMENTS,), ("Are there drums?",), part_of_it, part_of_it)
+    for count, question in enumerate((INSTRUMENTS, "Are there drums?"), start=1):
+        ask(page, question)
+        expect(answers(page)).to_have_text(truth[:count])
     assert encoder_runs(server) - before == 3
     assert box(page).input_value() == ""
 
@@ -140,8 +141,7 @@ def test_a_song_is_heard_once_however_often_it_is_asked(visit, server, clip, exp
     expect(part).to_have_attribute("style", re.compile(rf"left: {share:.3f}\d*%; width: {share:.3f}\d*%"))
     for count in (3, 4):
         ask(page, DESCRIBE)
-        expect(answers(page)).to_have_count(count)
-        expect(answers(page).last).to_have_text(expected(song, DESCRIBE, 5, 10))
+        expect(answers(page)).to_have_text(truth[:count])
     expect(page.locator("#chat [data-testid=user]").last).to_contain_text("0:05 to 0:10")
     assert encoder_runs(server) - before == 4
 
@@ -236,7 +236,7 @@ def test_a_broken_file_is_told_kindly_and_the_next_question_works(visit, expecte
     expect(answers(page)).to_have_text([expected(song, INSTRUMENTS)])
 
 
-def test_two_visitors_see_nothing_of_each_other(visit, server, clip, expected):
+def test_two_visitors_see_nothing_of_each_other(visit, server, clip, expected, in_conversation):
     songs = {"metal.wav": clip(METAL.name, "metal.wav", 7), "flute_alone.wav": clip(FLUTE.name, "flute_alone.wav", 7)}
     pages = {name: visit() for name in songs}
     for name, page in pages.items():
@@ -256,37 +256,35 @@ def test_two_visitors_see_nothing_of_each_other(visit, server, clip, expected):
         time.sleep(0.2)
     assert not server.uploaded("metal.wav") and server.uploaded("flute_alone.wav")
     ask(pages["flute_alone.wav"], INSTRUMENTS)
-    expect(answers(pages["flute_alone.wav"]).last).to_have_text(expected(songs["flute_alone.wav"], INSTRUMENTS))
+    expect(answers(pages["flute_alone.wav"])).to_have_text(
+        in_conversation(songs["flute_alone.wav"], (DETAIL,), (INSTRUMENTS,))
+    )
 
 
-def test_the_conversation_is_remembered_where_one_wants_it(visit, expected):
+def test_the_conversation_is_remembered_unless_one_does_not_want_it(visit, expected, in_conversation):
     page = visit()
     page.get_by_role("button", name="A flute tune").click()
     expect(page.locator("#state")).to_contain_text("Heard")
-    remember = page.get_by_label("Answer with the conversation so far in mind")
-    expect(remember).to_be_hidden()  # the settings are folded away
-    page.locator("#settings").get_by_role("button", name="Settings").click()
-    remember.check()
-    ask(page, DESCRIBE)
-    expect(answers(page)).to_have_text([expected(FLUTE, DESCRIBE)])
-    ask(page, INSTRUMENTS)
-    together = _in_one_conversation(FLUTE, DESCRIBE, INSTRUMENTS)
-    expect(answers(page)).to_have_text([expected(FLUTE, DESCRIBE), together])
+    alone = [expected(FLUTE, DESCRIBE), expected(FLUTE, PLAYERS)]
+    together = in_conversation(FLUTE, (DESCRIBE,), (PLAYERS,))
+    assert together != alone
+    for count, question in enumerate((DESCRIBE, PLAYERS), start=1):
+        ask(page, question)
+        expect(answers(page)).to_have_text(together[:count])
 
     page.get_by_role("button", name="New conversation").click()
     expect(answers(page)).to_have_count(0)
-    ask(page, INSTRUMENTS)
-    expect(answers(page)).to_have_text([expected(FLUTE, INSTRUMENTS)])
+    ask(page, PLAYERS)
+    expect(answers(page)).to_have_text([expected(FLUTE, PLAYERS)])
 
-
-def _in_one_conversation(path: Path, first: str, second: str) -> str:
-    asker = load_asker()
-    song = asker.hear(path)
-    messages = [{"role": "user", "content": first}, {"role": "assistant", "content": asker.ask(song, first)}]
-    messages.append({"role": "user", "content": second})
-    prompt = asker.processor.apply_chat_template(messages, tokenize=True, return_dict=True)
-    output = asker.model.generate(**prompt, audio_embeds=song.audio_embeds, max_new_tokens=512, do_sample=False)
-    return asker.processor.decode(output[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+    page.get_by_role("button", name="New conversation").click()
+    remember = page.get_by_label("Answer with the conversation so far in mind")
+    expect(remember).to_be_hidden()  # the settings are folded away
+    page.locator("#settings").get_by_role("button", name="Settings").click()
+    remember.uncheck()
+    for count, question in enumerate((DESCRIBE, PLAYERS), start=1):
+        ask(page, question)
+        expect(answers(page)).to_have_text(alone[:count])
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
