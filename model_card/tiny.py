@@ -64,12 +64,14 @@ LIMITS = """## Limits
 
 TRAINING = """## Training
 
-Scores were rendered to clips of 5 s whose truth is known; `make tiny` does it all again from nothing on two CPU cores.
+Scores were rendered to clips of 5 s whose truth is known. `make tiny` does it all again from nothing on two CPU cores,
+in two hours.
 
 1. Encoder: a MERT of 37.5 frames a second learned a log-mel and constant-Q spectrogram and the strength of onsets,
    then the clips' attributes, from 16,000 clips; then it was frozen. Its positional convolution is fixed to
    resonators on the onsets, which read the tempo.
-2. Language: a LLaMA of 4 layers of width 256 learned the questions and answers as text alone.
+2. Language: a LLaMA of 4 layers of width 256 learned the questions and answers, one to three in a conversation, as
+   text alone.
 3. Adapter (the paper's stage 1): layer mix, projection, blocks, prefix queries and gates; the rest frozen.
 4. Answers (the paper's stage 2, the language side): LLaMA's own weights, the adapter following.
 

@@ -37,7 +37,7 @@ class MuLlamaArguments:
     eval_datasets: list[DataSource] = field(default_factory=list, metadata={"help": "what to evaluate on"})
     max_eval_rows: int = field(default=256, metadata={"help": "first rows of each evaluation set"})
     sample_answers: int = field(default=4, metadata={"help": "questions to answer at each evaluation"})
-    questions: str | None = field(default=None, metadata={"help": "Parquet of question, answer, clip, not `datasets`"})
+    questions: str | None = field(default=None, metadata={"help": "Parquet of messages and clip, not `datasets`"})
     layer_means: str | None = field(default=None, metadata={"help": ".npy of layer means, for `questions`"})
     silence_seconds: float | None = field(
         default=None, metadata={"help": "play so much silence to rows without audio; the paper: 1.0"}

@@ -143,7 +143,7 @@ def load_mixture(
 
 
 def load_questions(path: str, means: str | None, layer_means: LayerMeans) -> Mixture:
-    """A Parquet file of `question`, `answer`, `clip`, `length`, and the .npy that `clip` points into, if any."""
+    """A Parquet file of `messages` (or `question`, `answer`), `clip`, `length`, and the .npy that holds the clips."""
     questions = datasets.load_dataset("parquet", data_files=path, split="train")
     if means is not None:
         layer_means.add(np.load(means, mmap_mode="r"))
