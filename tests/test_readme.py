@@ -44,7 +44,7 @@ NOT_RUN = {
     "--out results-probe": "it needs MagnaTagATune and the Hub: tests/evaluation/test_probe.py probes small ones",
     "make test": "it is what runs this",
     "make lint": "CI runs it by itself",
-    "make tiny": "it trains for hours",
+    "make tiny": "it trains for two hours",
 }
 NEEDS_THE_APP = "gradio_client"  # a program that asks a running `mullama app`, as tests/spaces_app does
 
