@@ -83,7 +83,8 @@ class AudioStore:
             return self._open_zip().read(name) if self.is_zip else (self.path / name).read_bytes()
         except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise AudioError(f"{name}: cannot be read ({error})") from error
-        except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed in a way that Python cannot read
+        # What zipfile raises for a member that is encrypted, or compressed by a method that Python has not.
+        except (RuntimeError, NotImplementedError) as error:
             raise AudioError(f"{name}: cannot be unpacked ({error})") from error
 
     def _open_zip(self) -> zipfile.ZipFile:
