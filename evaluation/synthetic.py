@@ -206,23 +206,23 @@ def answer_all(
     model: MuLlamaForConditionalGeneration, processor: MuLlamaProcessor, asked: list[Asked], audio_embeds: torch.Tensor
 ) -> list[str]:
     """The model's answers to `asked`, kind by kind; `audio_embeds` (clips, text width)."""
-    groups, first = defaultdict(list), [item for item in asked if item.before is not None]
+    second = [number for number, item in enumerate(asked) if item.before is not None]
+    before = {}
+    if second:
+        firsts = [Asked(asked[number].clip, asked[number].heard, "first", asked[number].before) for number in second]
+        for number, item, text in zip(second, firsts, answer_all(model, processor, firsts, audio_embeds), strict=True):
+            said = {"role": "assistant", "content": text}
+            before[number] = [{"role": "user", "content": item.qa.question}, said]
+    groups = defaultdict(list)
     for number, item in enumerate(asked):
-        groups[item.qa.kind, item.heard is None, item.before is None].append(number)
-    answers, said = [""] * len(asked), []
+        groups[item.qa.kind, item.heard is None].append(number)
+    answers = [""] * len(asked)
     with tqdm(total=len(asked), desc="answering", disable=None) as progress:
-        if first:
-            questions, heard = [item.before.question for item in first], audio_embeds[[item.heard for item in first]]
-            texts = answer_questions(model, processor, questions, heard, max(MAX_NEW_TOKENS.values()))
-            for question, text in zip(questions, texts, strict=True):
-                said.append([{"role": "user", "content": question}, {"role": "assistant", "content": text}])
-        before = dict(zip((number for number, item in enumerate(asked) if item.before is not None), said, strict=True))
-        for (kind, deaf, alone), numbers in groups.items():
+        for (kind, deaf), numbers in groups.items():
             heard = None if deaf else audio_embeds[[asked[number].heard for number in numbers]]
             questions = [asked[number].qa.question for number in numbers]
-            earlier = None if alone else [before[number] for number in numbers]
-            most = MAX_NEW_TOKENS.get(kind, 40)
-            texts = answer_questions(model, processor, questions, heard, most, before=earlier)
+            said = [before.get(number, []) for number in numbers]
+            texts = answer_questions(model, processor, questions, heard, MAX_NEW_TOKENS.get(kind, 40), before=said)
             for number, text in zip(numbers, texts, strict=True):
                 answers[number] = text
             progress.update(len(numbers))
